@@ -100,6 +100,7 @@ impl GpuError {
 
 impl From<GpuError> for DeviceError {
     fn from(error: GpuError) -> DeviceError {
-        DeviceError { message: error.to_string() }
+        let out_of_memory = matches!(error, GpuError::OutOfMemory { .. });
+        DeviceError { message: error.to_string(), out_of_memory }
     }
 }

@@ -15,6 +15,8 @@ pub trait Gpu: Send + Sync + Debug + 'static {
     fn allocate(&self, bytes: usize) -> Result<Address, GpuError>;
     /// Frees memory, once the work that was requested before is done.
     fn free(&self, address: Address, bytes: usize);
+    /// Bytes that can be allocated; other processes on the GPU have their share.
+    fn free_memory(&self) -> Result<u64, GpuError>;
     /// Copies bytes to the GPU; they can be changed when this returns.
     fn write(&self, to: Address, bytes: &[u8]) -> Result<(), GpuError>;
     /// Copies bytes from the GPU, once the work that was requested before is done.

@@ -51,7 +51,7 @@ const ATTENTION_64: [Module; 2] = attention!("HEAD_64", "64");
 const ATTENTION_128: [Module; 2] = attention!("HEAD_128", "128");
 
 /// Every module.
-pub static MODULES: [Module; 11] = [
+pub static MODULES: [Module; 12] = [
     Module {
         name: "elementwise",
         text: include_str!("../kernels/elementwise.cu"),
@@ -88,6 +88,12 @@ pub static MODULES: [Module; 11] = [
         text: include_str!("../kernels/optimizer.cu"),
         defines: &[],
         kernels: &["adamw", "square_sums"],
+    },
+    Module {
+        name: "quantized",
+        text: include_str!("../kernels/quantized.cu"),
+        defines: &[],
+        kernels: &["dequantize_4bit", "dequantize_4bit_double"],
     },
     Module {
         name: "rows",

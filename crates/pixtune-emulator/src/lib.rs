@@ -46,9 +46,19 @@ impl Emulator {
         Emulator { seed, memory: Memory::with_capacity(bytes) }
     }
 
+    /// Has another process take memory of this GPU.
+    pub fn occupy(&self, bytes: usize) {
+        self.memory.occupy(bytes);
+    }
+
     /// Bytes that are allocated.
     pub fn allocated_bytes(&self) -> usize {
         self.memory.allocated_bytes()
+    }
+
+    /// The most bytes that were allocated at once.
+    pub fn peak_bytes(&self) -> usize {
+        self.memory.peak_bytes()
     }
 }
 
@@ -66,6 +76,10 @@ impl Gpu for Emulator {
 
     fn free(&self, address: Address, bytes: usize) {
         self.memory.free(address, bytes);
+    }
+
+    fn free_memory(&self) -> Result<u64, GpuError> {
+        Ok(self.memory.free_bytes() as u64)
     }
 
     fn write(&self, to: Address, bytes: &[u8]) -> Result<(), GpuError> {

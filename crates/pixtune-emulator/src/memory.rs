@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::c_void;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pixtune_cuda::GpuError;
@@ -14,9 +15,10 @@ unsafe extern "C" {
 
 #[derive(Debug)]
 pub(super) struct Memory {
-    capacity: usize,
+    capacity: AtomicUsize,
     /// Bytes by address.
     allocations: Mutex<BTreeMap<u64, usize>>,
+    peak: AtomicUsize,
 }
 
 impl Default for Memory {
@@ -27,7 +29,11 @@ impl Default for Memory {
 
 impl Memory {
     pub(super) fn with_capacity(capacity: usize) -> Memory {
-        Memory { capacity, allocations: Mutex::default() }
+        Memory {
+            capacity: AtomicUsize::new(capacity),
+            allocations: Mutex::default(),
+            peak: AtomicUsize::new(0),
+        }
     }
 
     /// A poisoned lock is fine: nothing panics while it is held.
@@ -39,10 +45,23 @@ impl Memory {
         self.allocations().values().sum()
     }
 
+    pub(super) fn peak_bytes(&self) -> usize {
+        self.peak.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn free_bytes(&self) -> usize {
+        self.capacity.load(Ordering::Relaxed).saturating_sub(self.allocated_bytes())
+    }
+
+    pub(super) fn occupy(&self, bytes: usize) {
+        let left = self.capacity.load(Ordering::Relaxed).saturating_sub(bytes);
+        self.capacity.store(left, Ordering::Relaxed);
+    }
+
     pub(super) fn allocate(&self, bytes: usize) -> Result<Address, GpuError> {
         let mut allocations = self.allocations();
         let used: usize = allocations.values().sum();
-        if bytes > self.capacity.saturating_sub(used) {
+        if bytes > self.capacity.load(Ordering::Relaxed).saturating_sub(used) {
             return Err(GpuError::OutOfMemory { bytes });
         }
         // SAFETY: it maps pages of its own.
@@ -51,6 +70,7 @@ impl Memory {
             return Err(GpuError::OutOfMemory { bytes });
         }
         allocations.insert(at as u64, bytes);
+        self.peak.fetch_max(used + bytes, Ordering::Relaxed);
         Ok(Address(at as u64))
     }
 

@@ -45,6 +45,8 @@ pub struct EvaluatePlan {
     pub concurrency: usize,
     /// The device of a model on this machine.
     pub device: Device,
+    /// Whether such a model is loaded in 4 bits.
+    pub load_in_4bit: bool,
     /// Threads to work on.
     pub threads: usize,
     /// Seed of the bootstrap.

@@ -10,6 +10,7 @@ use pixtune_core::score::Scorer;
 use pixtune_files::{Occupant, WorkDirectory};
 use pixtune_infer::{ModelDirectory, ModelError, RemoteModel, TokenizerSource, load};
 use pixtune_model::adapter::Adapter;
+use pixtune_model::network::NetworkOptions;
 
 use crate::answers::{AnswerLog, Asker};
 use crate::benchmark::{DIRECTORY, convert};
@@ -230,8 +231,10 @@ fn answers_of(
             note_model(&directory, opened.as_ref(), watch);
             let device = plan.device.open(plan.threads).map_err(ModelError::from)?;
             let identity = [Some(model), adapter.as_ref()].map(|path| path.map(|path| stamp(path)));
-            let identity = format!("local {identity:x?} on {}", device.name());
-            let loaded = load(&directory, opened.as_ref(), device)?;
+            let in_4bit = if plan.load_in_4bit { ", in 4 bits" } else { "" };
+            let identity = format!("local {identity:x?} on {}{in_4bit}", device.name());
+            let options = NetworkOptions { load_in_4bit: plan.load_in_4bit, ..NetworkOptions::default() };
+            let loaded = load(&directory, opened.as_ref(), options, device)?;
             let answers = Answers::Model(Asker::new(&*loaded, identity, log, 1));
             contest(rules, &entrant(&answers, &plan.phrasings, 1), files, watch)?
         }

@@ -15,21 +15,23 @@ use crate::generation::Generation;
 pub fn load<'d>(
     directory: &'d ModelDirectory,
     adapter: Option<&Adapter>,
+    options: NetworkOptions,
     device: OpenDevice,
 ) -> Result<Box<dyn Answerer + 'd>, ModelError> {
-    device.run(Load { directory, adapter })
+    device.run(Load { directory, adapter, options })
 }
 
 struct Load<'d, 'a> {
     directory: &'d ModelDirectory,
     adapter: Option<&'a Adapter>,
+    options: NetworkOptions,
 }
 
 impl<'d> DeviceTask for Load<'d, '_> {
     type Output = Result<Box<dyn Answerer + 'd>, ModelError>;
 
     fn run<K: Kernels>(self, kernels: K) -> Self::Output {
-        Ok(Box::new(LocalModel::load(self.directory, self.adapter, kernels)?))
+        Ok(Box::new(LocalModel::load(self.directory, self.adapter, self.options, kernels)?))
     }
 }
 
@@ -45,14 +47,15 @@ impl<'d, K: Kernels> LocalModel<'d, K> {
     pub fn load(
         directory: &'d ModelDirectory,
         adapter: Option<&Adapter>,
+        options: NetworkOptions,
         kernels: K,
     ) -> Result<LocalModel<'d, K>, ModelError> {
         let checkpoint = directory.checkpoint();
         let network = match adapter {
-            None => Network::load_frozen(kernels, checkpoint)?,
+            None => Network::load_frozen(kernels, checkpoint, options)?,
             Some(adapter) => {
                 let lora = LoraConfig::of(adapter)?;
-                let mut network = Network::load(kernels, checkpoint, &lora, NetworkOptions::default())?;
+                let mut network = Network::load(kernels, checkpoint, &lora, options)?;
                 network.load_adapter(adapter)?;
                 network
             }

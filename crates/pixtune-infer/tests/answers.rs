@@ -14,6 +14,7 @@ use pixtune_infer::{
 };
 use pixtune_model::adapter::Adapter;
 use pixtune_model::kernels::CpuKernels;
+use pixtune_model::network::NetworkOptions;
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures")
@@ -25,7 +26,7 @@ fn directory() -> ModelDirectory {
 }
 
 fn load<'d>(directory: &'d ModelDirectory, adapter: Option<&Adapter>) -> LocalModel<'d, CpuKernels> {
-    LocalModel::load(directory, adapter, CpuKernels::new(2).unwrap()).unwrap()
+    LocalModel::load(directory, adapter, NetworkOptions::default(), CpuKernels::new(2).unwrap()).unwrap()
 }
 
 /// A question about images, greedily answered in 24 tokens.

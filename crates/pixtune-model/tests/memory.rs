@@ -23,7 +23,7 @@ fn share(batch: &Batch, activation_budget: Option<u64>) -> f64 {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/tiny_pixtral/hf_bf16");
     let weights = Checkpoint::open(&directory).unwrap();
     let kernels = CpuKernels::new(2).unwrap();
-    let options = NetworkOptions { activation_budget };
+    let options = NetworkOptions { activation_budget, ..NetworkOptions::default() };
     let mut network = Network::load(kernels, &weights, &LoraConfig::default(), options).unwrap();
     network.forward_backward(batch, Pass { scale: 1.0, dropout_seed: 0 }).unwrap();
     let memory = network.memory(batch.tokens(), batch.patches(), batch.trained_tokens());

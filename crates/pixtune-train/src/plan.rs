@@ -115,6 +115,7 @@ impl RunPlan {
             ("lora_dropout", number(lora.dropout)),
             ("targets", text(&lora.targets)),
             ("train_full", if lora.whole.is_empty() { Value::Null } else { text(&lora.whole) }),
+            ("load_in_4bit", if settings.load_in_4bit { Value::Bool(true) } else { Value::Null }),
             ("learning_rate", number(settings.learning_rate)),
             ("warmup_steps", number(self.schedule.warmup)),
             ("weight_decay", number(settings.weight_decay)),

@@ -77,6 +77,8 @@ pub struct Settings {
     pub seed: u64,
     /// What to do with samples that cannot be trained on.
     pub invalid_samples: InvalidSamples,
+    /// Whether the frozen linears are in 4 bits.
+    pub load_in_4bit: bool,
     /// Threads for decoding and computing.
     pub threads: usize,
     /// Bytes of decoded samples to keep in memory.

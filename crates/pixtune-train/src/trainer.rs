@@ -9,7 +9,7 @@ use pixtune_core::metrics::{EvaluationRecord, Record, StepRecord};
 use pixtune_core::random::SplitMix64;
 use pixtune_evaluate::References;
 use pixtune_model::kernels::{AdamW, Kernels};
-use pixtune_model::network::{Batch, LossSum, Network, Pass};
+use pixtune_model::network::{Batch, LossSum, Network, NetworkError, Pass};
 
 use crate::checkpoint;
 use crate::data::{Cache, Dataset, Loaded, Loader, Loading, with_loader};
@@ -41,6 +41,8 @@ pub trait Observer {
     fn evaluation(&mut self, record: &EvaluationRecord, best: bool);
     /// Validation gets worse while training gets better.
     fn overfitting(&mut self, overfitting: &Overfitting);
+    /// The device had no memory for this step: it is repeated, and from now on activations are recomputed.
+    fn recomputing(&mut self, step: u64);
 }
 
 /// The result of a run.
@@ -200,11 +202,23 @@ impl<K: Kernels> Trainer<'_, '_, K> {
             let loaded = batches.next().expect("the loader has a batch for each of the plan")?;
             ready.extend(self.pack(loaded)?);
         }
+        match self.gradients(&ready) {
+            // Less memory, and the same gradients to the bit.
+            Err(error) if error.is_out_of_memory() && self.network.recompute_all() => {
+                self.observer.recomputing(self.state.step + 1);
+                Ok(self.gradients(&ready)?)
+            }
+            result => Ok(result?),
+        }
+    }
+
+    /// The gradients of the batches of a step; `None` if the run is stopped meanwhile.
+    fn gradients(&mut self, ready: &[Batch]) -> Result<Option<(LossSum, u64)>, NetworkError> {
         let trained: usize = ready.iter().map(Batch::trained_tokens).sum();
         let scale = 1.0 / trained.max(1) as f32;
         let (mut sum, mut tokens) = (LossSum::default(), 0);
         self.network.zero_gradients();
-        for (index, batch) in (0_u64..).zip(&ready) {
+        for (index, batch) in (0_u64..).zip(ready) {
             if self.stop.load(Ordering::Relaxed) {
                 return Ok(None);
             }

@@ -11,6 +11,7 @@ use pixtune_infer::{
     Usage, load,
 };
 use pixtune_model::adapter::Adapter;
+use pixtune_model::network::NetworkOptions;
 use tokio::sync::mpsc;
 
 use super::Weights;
@@ -107,7 +108,8 @@ fn serve(
         .transpose()
         .map_err(|error| failed(&error))?;
     let device = Device::Cpu.open(threads).map_err(|error| failed(&error))?;
-    let model = load(&directory, adapter.as_ref(), device).map_err(|error| failed(&error))?;
+    let model = load(&directory, adapter.as_ref(), NetworkOptions::default(), device)
+        .map_err(|error| failed(&error))?;
     while let Ok((ask, sender)) = waiting.recv() {
         let answered = catch_unwind(AssertUnwindSafe(|| answer(&*model, &ask, &sender)));
         if answered.is_err() {

@@ -210,6 +210,7 @@ mod tests {
         let ours = fit(&set, Method::Lora, "pixtune");
         assert_eq!(ours.verdict(), Verdict::AsItIs);
         assert!(ours.notes[0].contains("about 32 hours per epoch on 16 cores"), "{ours:?}");
-        assert_eq!(fit(&set, Method::Qlora, "pixtune").verdict(), Verdict::AfterChanges);
+        assert_eq!(fit(&set, Method::Qlora, "pixtune").verdict(), Verdict::AsItIs);
+        assert_eq!(fit(&set, Method::Full, "pixtune").verdict(), Verdict::AfterChanges);
     }
 }

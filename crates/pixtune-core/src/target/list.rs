@@ -123,7 +123,7 @@ pub const PIXTUNE: Target = Target {
     name: "pixtune train",
     severities: &[],
     training: Training {
-        methods: &[Method::Lora],
+        methods: &[Method::Lora, Method::Qlora],
         notes: &["`pixtune train --dry-run` reports the memory it needs"],
         // `bench/train` measured 101 billion on two virtual cores of an AMD EPYC (2026-11-24), a little more than half of
         // what a single-precision matrix multiplication reaches there.

@@ -51,12 +51,6 @@ pub(super) fn backward(
     product([rows, inputs, outputs], (dy, weight), out, 1.0)
 }
 
-impl<G: Gpu> CudaWeight<G> {
-    fn factor(&self) -> Result<(Matrix, [usize; 2]), GpuError> {
-        Ok((self.matrix()?, [self.rows, self.columns]))
-    }
-}
-
 impl<G: Gpu> CudaKernels<G> {
     pub(super) fn linear_of(
         &self,
@@ -71,9 +65,10 @@ impl<G: Gpu> CudaKernels<G> {
             x.len() == rows * inputs && y.len() == rows * outputs,
             "the buffers have the shape of the weight"
         );
+        let numbers = self.numbers(weight);
         self.run(|gpu| {
-            let out = (y.matrix(outputs)?, write);
-            multiply(gpu, &forward(rows, x.matrix(inputs)?, weight.factor()?, out))
+            let factor = (numbers.matrix(inputs)?, [outputs, inputs]);
+            multiply(gpu, &forward(rows, x.matrix(inputs)?, factor, (y.matrix(outputs)?, write)))
         });
     }
 
@@ -90,9 +85,10 @@ impl<G: Gpu> CudaKernels<G> {
             dx.len() == rows * inputs && dy.len() == rows * outputs,
             "the buffers have the shape of the weight"
         );
+        let numbers = self.numbers(weight);
         self.run(|gpu| {
-            let out = (dx.matrix(inputs)?, write);
-            multiply(gpu, &backward(rows, dy.matrix(outputs)?, weight.factor()?, out))
+            let factor = (numbers.matrix(inputs)?, [outputs, inputs]);
+            multiply(gpu, &backward(rows, dy.matrix(outputs)?, factor, (dx.matrix(inputs)?, write)))
         });
     }
 

@@ -14,6 +14,11 @@ const LOGITS: usize = 1 << 26;
 const THREADS: usize = 1024;
 const PER_THREAD: usize = 8;
 
+/// Rows whose logits exist at once.
+pub(super) fn rows_at_once(rows: usize, vocabulary: usize) -> usize {
+    (LOGITS / vocabulary.max(1)).clamp(8, 1024).min(rows.max(1))
+}
+
 impl<G: Gpu> CudaKernels<G> {
     pub(super) fn losses(
         &self,
@@ -23,14 +28,15 @@ impl<G: Gpu> CudaKernels<G> {
         gradient: Option<&CudaBuffer<G>>,
     ) -> Vec<TokenLoss> {
         let (count, vocabulary, hidden) = (targets.len(), head.weight.rows, head.weight.columns);
-        let chunk = (LOGITS / vocabulary.max(1)).clamp(8, 1024).min(count.max(1));
+        let chunk = rows_at_once(count, vocabulary);
         let logits = self.new_buffer(chunk * vocabulary, Dtype::F32);
         let logits_gradient = gradient.map(|_| self.new_buffer(chunk * vocabulary, Dtype::BF16));
         // A loss, then for each target whether it was the most likely token.
         let losses = self.new_buffer(count, Dtype::F32);
         let correct = self.allocate(count * size_of::<u32>());
+        let numbers = self.numbers(head.weight);
         let read = self.run(|gpu| {
-            let weight = (head.weight.matrix()?, [vocabulary, hidden]);
+            let weight = (numbers.matrix(hidden)?, [vocabulary, hidden]);
             for first in (0..count).step_by(chunk) {
                 let rows = chunk.min(count - first);
                 let x = head.x.matrix_at(first * hidden, hidden)?;

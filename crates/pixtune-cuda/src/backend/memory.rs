@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use pixtune_model::kernels::{DeviceBuffer, FrozenTensor, UnsupportedDtype};
+use pixtune_model::kernels::{DeviceBuffer, FrozenTensor, UnsupportedDtype, WeightMemory};
 use pixtune_model::weights::Dtype;
 use pixtune_model::weights::dtype::{read_f32, write_f32};
 
 use super::CudaKernels;
+use super::quantized::{FourBit, Numbers};
 use crate::error::GpuError;
 use crate::gpu::{Address, Gpu};
 use crate::matmul::{Matrix, Scalar};
@@ -108,20 +109,33 @@ impl<G: Gpu> CudaIndices<G> {
     }
 }
 
-/// A frozen matrix in the memory of a GPU, in bf16.
+/// A frozen matrix in the memory of a GPU, in bf16 or in 4 bits.
 #[derive(Debug)]
 pub struct CudaWeight<G: Gpu> {
-    numbers: CudaBuffer<G>,
+    storage: Storage<G>,
     /// The first axis of the tensor.
     pub(super) rows: usize,
     /// All other axes of the tensor.
     pub(super) columns: usize,
 }
 
+#[derive(Debug)]
+enum Storage<G: Gpu> {
+    Bf16(CudaBuffer<G>),
+    FourBit(FourBit<G>),
+}
+
 impl<G: Gpu> CudaWeight<G> {
-    /// `[rows, columns]`.
-    pub(super) fn matrix(&self) -> Result<Matrix, GpuError> {
-        self.numbers.matrix(self.columns)
+    pub(super) fn four_bit(matrix: FourBit<G>, [rows, columns]: [usize; 2]) -> CudaWeight<G> {
+        CudaWeight { storage: Storage::FourBit(matrix), rows, columns }
+    }
+
+    pub(super) fn memory(&self) -> WeightMemory {
+        let in_bf16 = (self.rows * self.columns * Dtype::BF16.size()) as u64;
+        match &self.storage {
+            Storage::Bf16(_) => WeightMemory { held: in_bf16, in_use: 0 },
+            Storage::FourBit(matrix) => WeightMemory { held: matrix.bytes as u64, in_use: in_bf16 },
+        }
     }
 }
 
@@ -170,19 +184,30 @@ impl<G: Gpu> CudaKernels<G> {
         values
     }
 
-    /// The bytes of words of 32 bits.
-    pub(super) fn uploaded_words(&self, words: impl ExactSizeIterator<Item = u32>) -> Allocation<G> {
-        let bytes: Vec<u8> = words.flat_map(u32::to_le_bytes).collect();
+    pub(super) fn uploaded_bytes(&self, bytes: &[u8]) -> Allocation<G> {
         let memory = self.allocate(bytes.len());
         self.run(|gpu| match bytes.is_empty() {
             true => Ok(()),
-            false => gpu.write(memory.address()?, &bytes),
+            false => gpu.write(memory.address()?, bytes),
         });
         memory
     }
 
+    /// The bytes of words of 32 bits.
+    pub(super) fn uploaded_words(&self, words: impl ExactSizeIterator<Item = u32>) -> Allocation<G> {
+        self.uploaded_bytes(&words.flat_map(u32::to_le_bytes).collect::<Vec<u8>>())
+    }
+
     pub(super) fn uploaded_indices(&self, indices: &[u32]) -> CudaIndices<G> {
         CudaIndices { memory: self.uploaded_words(indices.iter().copied()), len: indices.len() }
+    }
+
+    /// The numbers of a frozen matrix, `[rows, columns]`.
+    pub(super) fn numbers<'w>(&self, weight: &'w CudaWeight<G>) -> Numbers<'w, G> {
+        match &weight.storage {
+            Storage::Bf16(numbers) => Numbers::Stored(numbers),
+            Storage::FourBit(matrix) => Numbers::Dequantized(self.dequantized(matrix)),
+        }
     }
 
     /// A frozen matrix. Its bytes go to the GPU as they are, or in chunks rounded to bf16.
@@ -202,7 +227,8 @@ impl<G: Gpu> CudaKernels<G> {
             other => return Err(UnsupportedDtype(other)),
         };
         let rows = tensor.shape.first().copied().unwrap_or(1);
-        Ok(CudaWeight { numbers, rows, columns: tensor.shape.iter().skip(1).product() })
+        let columns = tensor.shape.iter().skip(1).product();
+        Ok(CudaWeight { storage: Storage::Bf16(numbers), rows, columns })
     }
 
     /// A small frozen tensor in f32.

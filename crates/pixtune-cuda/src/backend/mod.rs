@@ -9,6 +9,7 @@ mod loss;
 mod memory;
 mod operations;
 mod optimizer;
+mod quantized;
 mod rowwise;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

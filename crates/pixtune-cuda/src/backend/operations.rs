@@ -6,10 +6,12 @@ use pixtune_model::kernels::{
     AdamW, AdamWState, Angles, AttentionGradients, AttentionInput, AttentionOutput, AttentionShape,
     DeviceBuffer, DeviceError, DropoutMask, FrozenTensor, Head, Kernels, Lora, LoraBackward, LoraForward,
     NormBackward, PatchGrid, Rotation, Segment, TokenLoss, TrainedBackward, TrainedMatrix, UnsupportedDtype,
-    Write,
+    WeightMemory, Write,
 };
 use pixtune_model::weights::Dtype;
+use pixtune_model::weights::quantized::FourBitMatrix;
 
+use super::loss;
 use super::rowwise::Move;
 use super::{CudaBuffer, CudaIndices, CudaKernels, CudaSegments, CudaWeight};
 use crate::gpu::Gpu;
@@ -46,6 +48,23 @@ impl<G: Gpu> Kernels for CudaKernels<G> {
 
     fn weight<'w>(&self, tensor: FrozenTensor<'w>) -> Result<Self::Weight<'w>, UnsupportedDtype> {
         self.uploaded_weight(&tensor)
+    }
+
+    fn four_bit_weight<'w>(&self, matrix: FourBitMatrix) -> Self::Weight<'w> {
+        self.uploaded_four_bit(&matrix)
+    }
+
+    fn free_memory(&self) -> Option<u64> {
+        self.run(Gpu::free_memory)
+    }
+
+    fn cross_entropy_memory(&self, rows: usize, vocabulary: usize) -> u64 {
+        let logit = Dtype::F32.size() + Dtype::BF16.size();
+        (loss::rows_at_once(rows, vocabulary) * vocabulary * logit) as u64
+    }
+
+    fn weight_memory(&self, weight: &Self::Weight<'_>) -> WeightMemory {
+        weight.memory()
     }
 
     fn vector(&self, tensor: FrozenTensor<'_>) -> Result<Self::Buffer, UnsupportedDtype> {

@@ -57,8 +57,9 @@ impl<G: Gpu> CudaKernels<G> {
     }
 
     pub(super) fn embedded(&self, table: &CudaWeight<G>, ids: &CudaIndices<G>, out: &CudaBuffer<G>) {
+        let numbers = self.numbers(table);
         self.run(|gpu| {
-            let table_rows = (table.matrix()?.address, Scalar::Bf16);
+            let table_rows = (numbers.address()?, Scalar::Bf16);
             move_rows(gpu, Move::Gather, table_rows, ids, table.columns, out.address()?)
         });
     }

@@ -223,6 +223,12 @@ impl Gpu for Cuda {
         }
     }
 
+    fn free_memory(&self) -> Result<u64, GpuError> {
+        self.enter()?;
+        let (free, _) = called("cuMemGetInfo", driver::mem_get_info())?;
+        Ok(free as u64)
+    }
+
     fn write(&self, to: Address, bytes: &[u8]) -> Result<(), GpuError> {
         self.enter()?;
         // SAFETY: the range is the caller's. Pageable memory was copied by the driver when this returns (CUDA driver API, "API

@@ -6,7 +6,8 @@ use pixtune_cuda::CudaKernels;
 use pixtune_cuda::source::{HEADERS, MODULES};
 use pixtune_emulator::{Emulator, kernels};
 use pixtune_model::kernels::{AdamW, AdamWState, CpuKernels, DropoutMask, Kernels, Write};
-use pixtune_model::weights::Dtype;
+use pixtune_model::weights::quantized::{FourBitMatrix, FourBitType, Scales};
+use pixtune_model::weights::{Dtype, dtype};
 
 fn numbers(len: usize, step: f32) -> Vec<f32> {
     (0..len).map(|index| ((index as f32 * step).sin() * 1000.0).round() / 64.0).collect()
@@ -98,4 +99,39 @@ fn kernels_use_only_what_is_emulated() {
             assert!(found.is_none() || is_prelude, "{name}: {word}: {found:?}");
         }
     }
+}
+
+/// Numbers of a matrix, spread as trained weights are.
+fn weights(count: usize) -> Vec<f32> {
+    (0..count).map(|index| ((index * index + 7 * index) as f32 * 0.013).sin().powi(3) * 0.04).collect()
+}
+
+#[test]
+fn matrices_in_4_bits_have_the_numbers_that_bitsandbytes_gives() {
+    for (rows, columns) in [(1, 1), (3, 7), (1, 64), (5, 333), (48, 64), (130, 257)] {
+        let bytes: Vec<u8> = weights(rows * columns).iter().flat_map(|value| value.to_le_bytes()).collect();
+        let double = FourBitMatrix::quantize([rows, columns], Dtype::F32, &bytes).unwrap();
+        let scales =
+            Scales::Plain((0..double.codes.len().div_ceil(16)).map(|at| 0.01 + at as f32 * 1e-3).collect());
+        let plain = FourBitMatrix { kind: FourBitType::Fp4, block: 32, scales, ..double.clone() };
+        for (seed, matrix) in [double, plain].into_iter().enumerate() {
+            let k = CudaKernels::new(Emulator::new(seed as u64));
+            let ids = k.indices(&(0..rows as u32).collect::<Vec<u32>>());
+            let weight = k.four_bit_weight(matrix.clone());
+            // The rows of a table are its numbers.
+            let mut out = k.activations(rows * columns);
+            k.embed(&weight, &ids, &mut out);
+            k.check().unwrap();
+            let mut expected = vec![0.0; rows * columns];
+            dtype::read_f32(Dtype::BF16, &matrix.dequantize(Dtype::BF16), &mut expected).unwrap();
+            assert_eq!(bits(&k.download(&out)), bits(&expected), "{rows} {columns} {seed}");
+            let memory = k.weight_memory(&weight);
+            assert_eq!(memory.in_use, (rows * columns * 2) as u64);
+            assert!(memory.held < memory.in_use / 3 || rows * columns < 600);
+        }
+    }
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|value| value.to_bits()).collect()
 }

@@ -9,6 +9,7 @@
 mod fixture;
 
 mod invariants;
+mod memory;
 mod references;
 mod trainer;
 

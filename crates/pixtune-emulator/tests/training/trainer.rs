@@ -26,6 +26,7 @@ use super::fixture::repository;
 struct Watch<'w> {
     losses: Vec<f64>,
     evaluations: Vec<f64>,
+    recomputing: Vec<u64>,
     stop_after: Option<u64>,
     stop: &'w AtomicBool,
 }
@@ -33,7 +34,7 @@ struct Watch<'w> {
 impl<'w> Watch<'w> {
     fn new(stop: &'w AtomicBool, stop_after: Option<u64>) -> Watch<'w> {
         stop.store(false, Ordering::Relaxed);
-        Watch { losses: Vec::new(), evaluations: Vec::new(), stop_after, stop }
+        Watch { losses: vec![], evaluations: vec![], recomputing: vec![], stop_after, stop }
     }
 }
 
@@ -62,6 +63,10 @@ impl Observer for Watch<'_> {
     }
 
     fn overfitting(&mut self, _: &Overfitting) {}
+
+    fn recomputing(&mut self, step: u64) {
+        self.recomputing.push(step);
+    }
 }
 
 /// A directory with the tiny model and its tokenizer, and samples of text and of an image.
@@ -116,10 +121,14 @@ fn settings(steps: u64) -> Settings {
         keep: 1,
         seed: 7,
         invalid_samples: InvalidSamples::Refuse,
+        load_in_4bit: false,
         threads: 1,
         cache_bytes: 1 << 20,
     }
 }
+
+/// Bytes of the emulated GPU.
+const MEMORY: usize = 1 << 30;
 
 /// Runs, or resumes, a training of `steps` steps in `out`.
 fn run(
@@ -129,15 +138,31 @@ fn run(
     steps: u64,
     watch: &mut Watch<'_>,
 ) -> Result<Summary, TrainError> {
+    run_beside(root, out, start, steps, watch, None)
+}
+
+/// The same on a GPU of which other processes leave this much once the model is loaded.
+fn run_beside(
+    root: &Path,
+    out: &str,
+    start: Start,
+    steps: u64,
+    watch: &mut Watch<'_>,
+    left: Option<usize>,
+) -> Result<Summary, TrainError> {
     let model = ModelDirectory::open(&root.join("model"), &TokenizerSource::Directory).unwrap();
     let paths: Vec<PathBuf> = vec![root.join("train.jsonl")];
     let data = Dataset::index(&paths, model.encoder(), 64, 1, watch).unwrap();
     let plan = RunPlan::new(settings(steps), root.join("model"), Vec::new(), &data, Some(&data)).unwrap();
     let is_resumed = matches!(start, Start::Resume);
     let directory = RunDirectory::open(&root.join(out), start).unwrap();
-    let kernels = CudaKernels::new(Emulator::new(0));
+    let kernels = CudaKernels::new(Emulator::with_memory(0, MEMORY));
     let options = NetworkOptions::default();
     let mut network = Network::load(kernels, model.checkpoint(), &plan.settings.lora, options).unwrap();
+    if let Some(left) = left {
+        let gpu = network.kernels().gpu();
+        gpu.occupy(MEMORY - gpu.allocated_bytes() - left);
+    }
     let state = match is_resumed {
         true => restore(&directory, &mut network).unwrap(),
         false => RunState::default(),
@@ -180,4 +205,32 @@ fn a_stopped_and_resumed_run_ends_with_the_bytes_of_a_whole_one() {
     run(root, "resumed", Start::Resume, 12, &mut resumed).unwrap();
     assert_eq!([stopped.losses, resumed.losses].concat(), whole.losses);
     assert_eq!(adapter(root, "resumed"), adapter(root, "whole"));
+}
+
+/// Another process takes memory that the plan had counted on: the step is repeated with recomputation, to the same bits.
+#[test]
+fn a_gpu_that_runs_out_of_memory_recomputes() {
+    let directory = case();
+    let root = directory.path();
+    let stop = AtomicBool::new(false);
+    let mut whole = Watch::new(&stop, None);
+    run(root, "whole", Start::Fresh, 4, &mut whole).unwrap();
+    let (mut recomputed, mut left) = (0, 1 << 20);
+    let smallest = loop {
+        let mut watch = Watch::new(&stop, None);
+        let out = format!("beside-{left}");
+        match run_beside(root, &out, Start::Fresh, 4, &mut watch, Some(left)) {
+            Ok(_) => {
+                assert_eq!(
+                    (watch.losses, adapter(root, &out)),
+                    (whole.losses.clone(), adapter(root, "whole"))
+                );
+                recomputed += usize::from(!watch.recomputing.is_empty());
+            }
+            Err(TrainError::Network(error)) if error.is_out_of_memory() => break left,
+            Err(error) => panic!("{error}"),
+        }
+        left -= left / 8;
+    };
+    assert!(recomputed > 0, "no run recomputed with more than {smallest} bytes");
 }

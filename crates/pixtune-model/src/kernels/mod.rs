@@ -28,9 +28,10 @@ pub use operands::{
     TrainedMatrix,
 };
 pub use optimizer::{AdamW, AdamWState};
-pub use tensor::{DeviceBuffer, FrozenTensor, UnsupportedDtype};
+pub use tensor::{DeviceBuffer, FrozenTensor, UnsupportedDtype, WeightMemory};
 
 use crate::weights::Dtype;
+use crate::weights::quantized::FourBitMatrix;
 
 /// The operations of the network over buffers on one device.
 ///
@@ -40,7 +41,7 @@ use crate::weights::Dtype;
 pub trait Kernels: Send + Sync + Debug + Sized + 'static {
     /// Numbers on the device.
     type Buffer: DeviceBuffer;
-    /// A frozen matrix on the device, in the dtype it is stored in.
+    /// A frozen matrix on the device.
     type Weight<'w>: Send + Sync + Debug;
     /// Row numbers or token ids on the device.
     type Indices: Send + Sync + Debug;
@@ -61,8 +62,14 @@ pub trait Kernels: Send + Sync + Debug + Sized + 'static {
     fn segments(&self, segments: &[Segment]) -> Self::Segments;
     /// Copies a frozen matrix to the device, or borrows it from memory.
     fn weight<'w>(&self, tensor: FrozenTensor<'w>) -> Result<Self::Weight<'w>, UnsupportedDtype>;
+    /// Copies a frozen matrix in 4 bits to the device. Every operation computes with its numbers in bf16.
+    fn four_bit_weight<'w>(&self, matrix: FourBitMatrix) -> Self::Weight<'w>;
+    /// The memory of a frozen matrix.
+    fn weight_memory(&self, weight: &Self::Weight<'_>) -> WeightMemory;
     /// Copies a small frozen tensor to the device as an f32 buffer: a norm or a bias.
     fn vector(&self, tensor: FrozenTensor<'_>) -> Result<Self::Buffer, UnsupportedDtype>;
+    /// Bytes that can be allocated on the device now; `None` if it shares the memory of the host.
+    fn free_memory(&self) -> Option<u64>;
     /// The failure of the device since the last call, if there was one.
     fn check(&self) -> Result<(), DeviceError>;
 
@@ -211,6 +218,9 @@ pub trait Kernels: Send + Sync + Debug + Sized + 'static {
         gradient: Option<&mut Self::Buffer>,
     ) -> Vec<TokenLoss>;
 
+    /// Bytes of the logits, and of their gradients, that [`Kernels::cross_entropy`] has at once.
+    fn cross_entropy_memory(&self, rows: usize, vocabulary: usize) -> u64;
+
     /// The Euclidean norm of all numbers.
     fn l2_norm(&self, buffer: &Self::Buffer) -> f64;
     /// Multiplies every number.
@@ -225,6 +235,8 @@ pub trait Kernels: Send + Sync + Debug + Sized + 'static {
 pub struct DeviceError {
     /// The device's own message.
     pub message: String,
+    /// Whether it had no memory for a buffer.
+    pub out_of_memory: bool,
 }
 
 /// Whether a result replaces the contents of a buffer.

@@ -22,6 +22,15 @@ pub struct FrozenTensor<'w> {
     pub bytes: Cow<'w, [u8]>,
 }
 
+/// Bytes of a frozen matrix on a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct WeightMemory {
+    /// Those that it always has.
+    pub held: u64,
+    /// Additional ones while an operation reads it.
+    pub in_use: u64,
+}
+
 /// A frozen tensor in a dtype that a device does not compute with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the device does not support weights stored as {0}")]

@@ -7,6 +7,7 @@ use pixtune_core::text::{counted, counted_as};
 
 use crate::adapter::AdapterError;
 use crate::kernels::{DeviceError, UnsupportedDtype};
+use crate::weights::quantized::NotQuantizable;
 use crate::weights::safetensors::SafetensorsError;
 
 /// A batch that cannot be packed.
@@ -50,6 +51,13 @@ pub enum BatchError {
     },
 }
 
+impl NetworkError {
+    /// Whether the device had no memory for a buffer.
+    pub fn is_out_of_memory(&self) -> bool {
+        matches!(self, NetworkError::Device(DeviceError { out_of_memory: true, .. }))
+    }
+}
+
 /// An error while loading a network, or in a pass over a batch.
 #[derive(Debug, thiserror::Error)]
 pub enum NetworkError {
@@ -76,6 +84,14 @@ pub enum NetworkError {
         name: String,
         /// The dtype.
         source: UnsupportedDtype,
+    },
+    /// A matrix cannot be quantized to 4 bits.
+    #[error("cannot load `{name}` in 4 bits")]
+    FourBit {
+        /// The name of the tensor.
+        name: String,
+        /// Why.
+        source: NotQuantizable,
     },
     /// A configuration that is invalid or not supported.
     #[error("the configuration is not supported: {reason}")]

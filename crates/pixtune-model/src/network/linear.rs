@@ -25,7 +25,7 @@ impl<'w, K: Kernels> LinearLayer<'w, K> {
         [outputs, inputs]: [usize; 2],
         adapter: Option<Adapter>,
     ) -> Result<Self, NetworkError> {
-        let weight = loader.matrix(module.weight(), &[outputs, inputs])?;
+        let weight = loader.linear(module.weight(), [outputs, inputs])?;
         Ok(LinearLayer { weight, bias: None, adapter, inputs, outputs })
     }
 

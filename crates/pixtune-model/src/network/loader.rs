@@ -6,8 +6,9 @@ use super::adapter_layout::AdapterLayout;
 use super::error::NetworkError;
 use super::parameter::{Matrix, Vector};
 use super::shape::ModelShape;
-use crate::kernels::{FrozenTensor, Kernels, TrainedMatrix, UnsupportedDtype};
-use crate::weights::{Checkpoint, RowOrder, Spelling, TensorName, dtype};
+use crate::kernels::{FrozenTensor, Kernels, TrainedMatrix, UnsupportedDtype, WeightMemory};
+use crate::weights::quantized::FourBitMatrix;
+use crate::weights::{Checkpoint, Dtype, RowOrder, Spelling, TensorName, dtype};
 
 /// A source of frozen weights: a checkpoint on disk, or a model made for a test.
 pub trait FrozenWeights {
@@ -16,6 +17,12 @@ pub trait FrozenWeights {
 
     /// A tensor, with the rows of q and k in transformers' order ([`RowOrder::HalfSplit`]).
     fn tensor(&self, name: TensorName) -> Result<Option<FrozenTensor<'_>>, NetworkError>;
+
+    /// A matrix that is stored in 4 bits, with rows in the same order.
+    fn four_bit(&self, name: TensorName) -> Result<Option<FourBitMatrix>, NetworkError> {
+        let _ = name;
+        Ok(None)
+    }
 }
 
 impl FrozenWeights for Checkpoint {
@@ -43,6 +50,16 @@ impl FrozenWeights for Checkpoint {
         };
         Ok(Some(FrozenTensor { dtype: tensor.dtype(), shape: tensor.shape().to_vec(), bytes }))
     }
+
+    fn four_bit(&self, name: TensorName) -> Result<Option<FourBitMatrix>, NetworkError> {
+        // Blocks of 4-bit codes are not made of whole rows: where rows are reordered, they are quantized again.
+        let is_reordered =
+            self.rotary_head_dim(name.module).is_some() && self.row_order() != RowOrder::HalfSplit;
+        match Checkpoint::tensor(self, name).filter(|_| !is_reordered) {
+            Some(tensor) => Ok(tensor.four_bit()?),
+            None => Ok(None),
+        }
+    }
 }
 
 /// Reads tensors from their source, checks their shapes and copies them to the device.
@@ -51,8 +68,10 @@ pub(super) struct Loader<'w, 'k, K, W> {
     pub(super) kernels: &'k K,
     /// Which tensors are trained.
     pub(super) layout: &'k AdapterLayout,
-    /// Bytes of all frozen tensors, as stored.
-    pub(super) bytes: u64,
+    /// Whether frozen linears are loaded in 4 bits.
+    pub(super) in_4bit: bool,
+    /// The memory of all frozen tensors; of that in use, the largest.
+    pub(super) memory: WeightMemory,
     /// The initial values of all trained parameters.
     pub(super) initial: Vec<f32>,
 }
@@ -70,6 +89,34 @@ impl<'w, K: Kernels, W: FrozenWeights> Loader<'w, '_, K, W> {
             });
         }
         Ok(tensor)
+    }
+
+    /// Loads the matrix of a linear, in 4 bits if requested and if it is not trained.
+    pub(super) fn linear(
+        &mut self,
+        name: TensorName,
+        shape: [usize; 2],
+    ) -> Result<Matrix<'w, K>, NetworkError> {
+        if !self.in_4bit || self.layout.whole(name).is_some() {
+            return self.matrix(name, &shape);
+        }
+        let matrix = match self.weights.four_bit(name)?.filter(|stored| stored.shape == shape) {
+            Some(stored) => stored,
+            None => {
+                let tensor = self.tensor(name, &shape)?;
+                FourBitMatrix::quantize(shape, tensor.dtype, &tensor.bytes)
+                    .map_err(|source| NetworkError::FourBit { name: path(name), source })?
+            }
+        };
+        let weight = self.kernels.four_bit_weight(matrix);
+        self.count(&weight);
+        Ok(Matrix::Frozen(weight))
+    }
+
+    fn count(&mut self, weight: &K::Weight<'_>) {
+        let WeightMemory { held, in_use } = self.kernels.weight_memory(weight);
+        self.memory.held += held;
+        self.memory.in_use = self.memory.in_use.max(in_use);
     }
 
     /// Loads a matrix, or a convolution whose filters are its rows. A trained one starts with the values of its source.
@@ -94,8 +141,10 @@ impl<'w, K: Kernels, W: FrozenWeights> Loader<'w, '_, K, W> {
         shape: &[usize],
     ) -> Result<K::Weight<'w>, NetworkError> {
         let tensor = self.tensor(name, shape)?;
-        self.bytes += tensor.bytes.len() as u64;
-        self.kernels.weight(tensor).map_err(|source| NetworkError::TensorDtype { name: path(name), source })
+        let weight = self.kernels.weight(tensor);
+        let weight = weight.map_err(|source| NetworkError::TensorDtype { name: path(name), source })?;
+        self.count(&weight);
+        Ok(weight)
     }
 
     /// Loads a norm or a bias.
@@ -105,7 +154,7 @@ impl<'w, K: Kernels, W: FrozenWeights> Loader<'w, '_, K, W> {
             self.start_with(name, &tensor)?;
             return Ok(Vector::Trained(range));
         }
-        self.bytes += tensor.bytes.len() as u64;
+        self.memory.held += (len * Dtype::F32.size()) as u64;
         let vector = self.kernels.vector(tensor);
         vector.map(Vector::Frozen).map_err(|source| NetworkError::TensorDtype { name: path(name), source })
     }

@@ -9,13 +9,13 @@ use super::layer::InputGradient;
 use super::region::Region;
 use super::shape::{ModelShape, StackShape};
 use super::{Model, Network};
-use crate::kernels::Kernels;
-use crate::weights::{Dtype, Module};
+use crate::kernels::{Kernels, WeightMemory};
+use crate::weights::Module;
 
 /// Bytes by part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MemoryEstimate {
-    /// Frozen weights, as they are stored.
+    /// Frozen weights.
     pub weights: u64,
     /// Adapter and whole trained tensors, their gradients and the two moments of the optimizer.
     pub adapter: u64,
@@ -45,14 +45,16 @@ impl<K: Kernels> Network<'_, K> {
 }
 
 impl<K: Kernels> Model<'_, K> {
-    pub(super) fn sizes(&self) -> Sizes<'_> {
+    pub(super) fn sizes(&self) -> Sizes<'_, K> {
         let text_layers = self.decoder.stack.first_trained(self.vision.output_gradient());
         Sizes {
+            kernels: &self.kernels,
             shape: &self.shape,
             layout: &self.layout,
             activation_bytes: self.kernels.activation_dtype().size() as u64,
-            weight_bytes: self.weight_bytes,
+            weights: self.weight_memory,
             budget: self.options.activation_budget,
+            free_memory: self.free_memory,
             text_layers: self.shape.text.layers - text_layers,
             vision_layers: match self.vision.has_backward(Region::Vision) {
                 true => self.shape.vision.layers - self.vision.stack.first_trained(InputGradient::Unneeded),
@@ -88,13 +90,15 @@ impl PassSize {
 
 /// What the estimate depends on besides the batch.
 #[derive(Debug)]
-pub(super) struct Sizes<'a> {
+pub(super) struct Sizes<'a, K> {
+    kernels: &'a K,
     shape: &'a ModelShape,
     layout: &'a AdapterLayout,
     /// Bytes of one number of an activation.
     activation_bytes: u64,
-    weight_bytes: u64,
+    weights: WeightMemory,
     budget: Option<u64>,
+    free_memory: Option<u64>,
     /// Layers with a backward pass.
     text_layers: usize,
     vision_layers: usize,
@@ -102,12 +106,10 @@ pub(super) struct Sizes<'a> {
     patch_inputs: usize,
 }
 
-/// Bytes of a logit.
-const LOGIT: u64 = Dtype::F32.size() as u64;
-/// Maximum logits that exist at once on the CPU: see `kernels::cpu::cross_entropy`.
-const LOGITS: u64 = 1 << 23;
+/// The share of the free memory of a device that is not planned with: allocations are rounded up, and other processes allocate too.
+const RESERVE: f64 = 0.05;
 
-impl Sizes<'_> {
+impl<K: Kernels> Sizes<'_, K> {
     /// The layers with a backward pass.
     fn text(&self) -> LayerStack {
         let adapter_ranks = self.layout.ranks(|part| Module::Text(0, part));
@@ -121,7 +123,7 @@ impl Sizes<'_> {
 
     /// The fewest layers to recompute so that the saved activations fit into the budget.
     pub(super) fn recomputed(&self, pass: PassSize) -> Recomputed {
-        let Some(budget) = self.budget else { return Recomputed::default() };
+        let Some(budget) = self.budget.or_else(|| self.available(pass)) else { return Recomputed::default() };
         let (text, vision) = (self.text(), self.vision());
         let over = self.saved(pass, Recomputed::default()).saturating_sub(budget);
         let freed = |rows: u64, stack: &LayerStack| rows * freed_per_row(stack) * self.activation_bytes;
@@ -135,6 +137,13 @@ impl Sizes<'_> {
         Recomputed { text: in_text as usize, vision: in_vision as usize }
     }
 
+    /// The memory of the device that is left for saved activations.
+    fn available(&self, pass: PassSize) -> Option<u64> {
+        let every = Recomputed { text: self.text_layers, vision: self.vision_layers };
+        let free = self.free_memory? as f64 * (1.0 - RESERVE);
+        Some((free as u64).saturating_sub(self.working(pass, every)))
+    }
+
     fn saved(&self, pass: PassSize, recomputed: Recomputed) -> u64 {
         let (text, vision) = (self.text(), self.vision());
         let saved = pass.tokens * text.saved(recomputed.text as u64)
@@ -144,22 +153,26 @@ impl Sizes<'_> {
 
     fn estimate(&self, pass: PassSize) -> MemoryEstimate {
         let recomputed = self.recomputed(pass);
+        MemoryEstimate {
+            weights: self.weights.held,
+            adapter: self.layout.parameters() as u64 * ADAPTER_BYTES,
+            saved: self.saved(pass, recomputed),
+            working: self.working(pass, recomputed),
+            recomputed_layers: recomputed.text + recomputed.vision,
+            layers: self.text_layers + self.vision_layers,
+        }
+    }
+
+    /// The peak of what is in use besides weights and what is saved.
+    fn working(&self, pass: PassSize, recomputed: Recomputed) -> u64 {
         let (text, vision) = (self.text(), self.vision());
         // A recomputed layer takes the place of the text's last layer, which saved fewer rows.
         let recomputed_text = if recomputed.text > 0 { unselected(pass, &text) } else { 0 };
         let recomputed_vision = if recomputed.vision > 0 { freed_per_row(&vision) } else { 0 };
         let in_text = pass.tokens * text.widths.working() + recomputed_text;
         let in_vision = pass.patches * (vision.widths.working() + recomputed_vision);
-        let vocabulary = self.shape.vocabulary as u64;
-        let logits = (pass.trained_tokens * vocabulary).min(LOGITS.max(8 * vocabulary)) * LOGIT;
-        MemoryEstimate {
-            weights: self.weight_bytes,
-            adapter: self.layout.parameters() as u64 * ADAPTER_BYTES,
-            saved: self.saved(pass, recomputed),
-            working: (in_text.max(in_vision) * self.activation_bytes).max(logits),
-            recomputed_layers: recomputed.text + recomputed.vision,
-            layers: self.text_layers + self.vision_layers,
-        }
+        let logits = self.kernels.cross_entropy_memory(pass.trained_tokens as usize, self.shape.vocabulary);
+        (in_text.max(in_vision) * self.activation_bytes + self.weights.in_use).max(logits)
     }
 }
 

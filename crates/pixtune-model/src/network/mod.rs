@@ -45,15 +45,18 @@ pub use shape::{ModelShape, StackShape};
 use vision::Vision;
 pub use whole::WholeRegions;
 
-use crate::kernels::Kernels;
+use crate::kernels::{Kernels, WeightMemory};
 use crate::weights::Dtype;
 
 /// What a network may use besides its weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct NetworkOptions {
-    /// Maximum bytes of activations saved for the backward pass; without it, all are saved. Layers that do not fit are
-    /// recomputed, from the lowest.
+    /// Maximum bytes of activations saved for the backward pass; without it, all that fit into the memory of the device. Layers
+    /// that do not fit are recomputed, from the lowest, which changes no bit of the result.
     pub activation_budget: Option<u64>,
+    /// Frozen linears are in 4 bits: NF4 with double quantization, or as they are stored if that is in 4 bits too. Embeddings and
+    /// the output layer are not linears.
+    pub load_in_4bit: bool,
 }
 
 /// A model with an adapter on one device, and the gradients and optimizer moments of the adapter.
@@ -76,7 +79,9 @@ struct Model<'w, K: Kernels> {
     decoder: Decoder<'w, K>,
     layout: AdapterLayout,
     lora: LoraConfig,
-    weight_bytes: u64,
+    weight_memory: WeightMemory,
+    /// Bytes that the device had for passes once everything was loaded; `None` for the memory of the host.
+    free_memory: Option<u64>,
     parameters: K::Buffer,
 }
 
@@ -93,9 +98,13 @@ impl<'w, K: Kernels> Network<'w, K> {
     }
 
     /// Loads frozen weights alone: nothing is trained.
-    pub fn load_frozen(kernels: K, weights: &'w impl FrozenWeights) -> Result<Network<'w, K>, NetworkError> {
+    pub fn load_frozen(
+        kernels: K,
+        weights: &'w impl FrozenWeights,
+        options: NetworkOptions,
+    ) -> Result<Network<'w, K>, NetworkError> {
         let nothing = LoraConfig { targets: Targets::from_iter([]), ..LoraConfig::default() };
-        Network::build(kernels, weights, &nothing, NetworkOptions::default())
+        Network::build(kernels, weights, &nothing, options)
     }
 
     fn build(
@@ -109,18 +118,30 @@ impl<'w, K: Kernels> Network<'w, K> {
         lora.check_shape(&shape)?;
         let layout = AdapterLayout::new(&shape, lora);
         let initial = layout.initial(lora.seed);
-        let mut loader = Loader { weights, kernels: &kernels, layout: &layout, bytes: 0, initial };
+        let (in_4bit, memory) = (options.load_in_4bit, WeightMemory::default());
+        let mut loader = Loader { weights, kernels: &kernels, layout: &layout, in_4bit, memory, initial };
         let vision = Vision::load(&mut loader, &shape, |module| layout.adapter(module))?;
         let decoder = Decoder::load(&mut loader, &shape, |module| layout.adapter(module))?;
-        let Loader { bytes: weight_bytes, initial, .. } = loader;
+        let Loader { memory: weight_memory, initial, .. } = loader;
         let upload = |values: &[f32]| kernels.upload(values, Dtype::F32);
         let zeros = vec![0.0; layout.parameters()];
         let parameters = upload(&initial);
         let (gradients, first_moment, second_moment) = (upload(&zeros), upload(&zeros), upload(&zeros));
+        let free_memory = kernels.free_memory();
         kernels.check()?;
         let lora = lora.clone();
-        let model =
-            Model { kernels, shape, options, vision, decoder, layout, lora, weight_bytes, parameters };
+        let model = Model {
+            kernels,
+            shape,
+            options,
+            vision,
+            decoder,
+            layout,
+            lora,
+            weight_memory,
+            free_memory,
+            parameters,
+        };
         Ok(Network { model, gradients, first_moment, second_moment, steps: 0 })
     }
 
@@ -137,6 +158,12 @@ impl<'w, K: Kernels> Network<'w, K> {
     /// The trained tensors, in the order of the flat buffers.
     pub fn adapter_tensors(&self) -> &[AdapterTensor] {
         &self.model.layout.tensors
+    }
+
+    /// Recomputes the activations of all layers from now on, which needs the least memory; false if it does that already.
+    pub fn recompute_all(&mut self) -> bool {
+        let before = self.model.options.activation_budget.replace(0);
+        before != Some(0)
     }
 
     /// The number of trained parameters.

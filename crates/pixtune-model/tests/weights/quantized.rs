@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use pixtune_core::json;
 use pixtune_model::weights::convert::{ConvertError, Options, Plan, Report};
+use pixtune_model::weights::quantized::{FourBitMatrix, Scales};
 use pixtune_model::weights::{Checkpoint, Dtype, Format, Reader};
 use sha2::{Digest as _, Sha256};
 
@@ -48,6 +49,46 @@ fn dequantized_bits_are_those_of_bitsandbytes_and_transformers() {
             assert_eq!(found.get(tensor), Some(hash), "{name}: {tensor}");
         }
     }
+}
+
+/// Every matrix that bitsandbytes quantized has the codes that quantizing the original here gives.
+#[test]
+fn quantizing_gives_the_codes_of_bitsandbytes() {
+    let original = Checkpoint::open(&quantized("../tiny_pixtral/hf_bf16")).unwrap();
+    let stored = Checkpoint::open(&quantized("nf4")).unwrap();
+    let (mut compared, mut scales, mut neighbors) = (0, 0, 0);
+    for tensor in stored.tensors() {
+        let Some(expected) = tensor.four_bit().unwrap() else { continue };
+        let bytes = original.tensor(tensor.name).unwrap().bytes().unwrap();
+        let found = FourBitMatrix::quantize(expected.shape, Dtype::BF16, &bytes).unwrap();
+        let name = &tensor.info.name;
+        assert_eq!(found.codes, expected.codes, "{name}");
+        assert_eq!((found.block, found.kind), (expected.block, expected.kind), "{name}");
+        assert_eq!(expected.dequantize(Dtype::BF16), *tensor.bytes().unwrap(), "{name}");
+        // The CPU kernel that made the fixture does not always take the nearest code of a scale.
+        let (own, stored) = (scale_codes(&found), scale_codes(&expected));
+        let apart: Vec<u8> = own.iter().zip(stored).map(|(own, stored)| own.abs_diff(*stored)).collect();
+        assert!(apart.iter().all(|apart| *apart <= 1), "{name}: {apart:?}");
+        scales += apart.len();
+        neighbors += apart.iter().filter(|apart| **apart > 0).count();
+        assert_eq!(with_scale_codes(found.scales, stored), expected.scales, "{name}");
+        compared += 1;
+    }
+    assert_eq!((compared, scales, neighbors), (37, 3232, 9));
+}
+
+fn scale_codes(matrix: &FourBitMatrix) -> &[u8] {
+    match &matrix.scales {
+        Scales::Double { codes, .. } => codes,
+        Scales::Plain(_) => panic!("it has no double quantization"),
+    }
+}
+
+fn with_scale_codes(mut scales: Scales, stored: &[u8]) -> Scales {
+    if let Scales::Double { codes, .. } = &mut scales {
+        codes.copy_from_slice(stored);
+    }
+    scales
 }
 
 #[test]

@@ -82,7 +82,7 @@ fn computing_layers_again_changes_no_bit() {
             let lora = LoraConfig { dropout, ..everywhere(&fixture) };
             let kept = gradients(&fixture, &batch, &lora, 2, NetworkOptions::default());
             for budget in [0, 100_000, 300_000] {
-                let options = NetworkOptions { activation_budget: Some(budget) };
+                let options = NetworkOptions { activation_budget: Some(budget), ..NetworkOptions::default() };
                 assert_eq!(gradients(&fixture, &batch, &lora, 2, options), kept, "{budget} {dropout}");
             }
         }

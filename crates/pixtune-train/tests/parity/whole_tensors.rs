@@ -88,7 +88,7 @@ fn gradients_of_every_tensor_are_those_of_peft() {
     let expected = tensors(&directory().join("gradients.safetensors"));
     // Recomputed layers have the same gradients.
     for activation_budget in [None, Some(0)] {
-        let mut network = loaded(&base, NetworkOptions { activation_budget });
+        let mut network = loaded(&base, NetworkOptions { activation_budget, ..NetworkOptions::default() });
         step(&fixture, &mut network);
         let gradients = network.gradients();
         assert_eq!(network.adapter_tensors().len(), expected.len());

@@ -82,6 +82,9 @@ pub struct EvaluateArgs {
     /// Device of a local model: auto (a GPU if there is one), cpu, cuda, or cuda:N for the GPU of index N
     #[arg(long, default_value_t = Device::Cpu, value_name = "DEVICE", help_heading = "Model")]
     pub device: Device,
+    /// Load the model's linear layers in 4 bits (NF4 with double quantization), as for QLoRA
+    #[arg(long, requires = "model", help_heading = "Model")]
+    pub load_in_4bit: bool,
     /// OpenAI-compatible endpoint, such as http://localhost:8000/v1
     #[arg(long, value_name = "URL", group = "who", requires = "served_model", help_heading = "Model")]
     pub endpoint: Option<String>,

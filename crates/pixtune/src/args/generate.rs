@@ -42,6 +42,9 @@ pub struct GenerateArgs {
     /// Device: auto (a GPU if there is one), cpu, cuda, or cuda:N for the GPU of index N
     #[arg(long, default_value_t = Device::Cpu, value_name = "DEVICE")]
     pub device: Device,
+    /// Load the model's linear layers in 4 bits (NF4 with double quantization), as for QLoRA
+    #[arg(long)]
+    pub load_in_4bit: bool,
     /// Number of threads, which the answer does not depend on [default: one per CPU]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,

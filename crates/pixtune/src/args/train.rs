@@ -26,6 +26,7 @@ Examples:
   pixtune train --model pixtral-12b --data train.jsonl --validation test.jsonl --out run
   pixtune train --model pixtral-12b --data more --init-adapter run/adapter --out run2
   pixtune train --model pixtral-12b --data prepared --out run --train-full projector
+  pixtune train --model pixtral-12b --data prepared --out run --device cuda --load-in-4bit
   pixtune train --model pixtral-12b --data prepared --out run --eval-metric relaxed --patience 3
 
 Output directory:
@@ -53,6 +54,10 @@ pub struct TrainArgs {
     /// Device: auto (a GPU if there is one), cpu, cuda, or cuda:N for the GPU of index N
     #[arg(long, default_value_t = Device::Cpu, value_name = "DEVICE")]
     pub device: Device,
+    /// Train on a base whose linear layers are in 4 bits (QLoRA: NF4 with double quantization); a base that bitsandbytes
+    /// quantized keeps its own codes
+    #[arg(long)]
+    pub load_in_4bit: bool,
     /// Tokenizer file, or `pixtral-12b` for the built-in one [default: tekken.json in the model directory]
     #[arg(long, value_name = "tekken.json")]
     pub tokenizer: Option<PathBuf>,

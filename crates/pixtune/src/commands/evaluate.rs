@@ -115,6 +115,7 @@ fn plan(args: &EvaluateArgs) -> Result<EvaluatePlan, Error> {
         limit: args.limit,
         concurrency: usize::from(args.concurrency),
         device: args.device,
+        load_in_4bit: args.load_in_4bit,
         threads: threads(args.threads),
         seed: args.seed,
         thresholds: args.fail_under.iter().map(|text| threshold(text)).collect::<Result<_, _>>()?,

@@ -16,6 +16,7 @@ use pixtune_infer::{
 use pixtune_io::image::{Limits, load_file};
 use pixtune_io::read::ReadError;
 use pixtune_model::adapter::Adapter;
+use pixtune_model::network::NetworkOptions;
 
 use super::ends_quietly;
 use crate::Outcome;
@@ -36,7 +37,8 @@ pub fn run(args: GenerateArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
     other_base.iter().for_each(|warning| ui.note(&format!("warning: {warning}")));
     ui.start_bar("{spinner} {msg}  {elapsed}", 1, 0);
     ui.set_text("loading the model");
-    let model = load(&directory, adapter.as_ref(), device)?;
+    let options = NetworkOptions { load_in_4bit: args.load_in_4bit, ..NetworkOptions::default() };
+    let model = load(&directory, adapter.as_ref(), options, device)?;
     ui.set_text("reading the prompt");
     match print_answer(&*model, &request, &args, &ui) {
         Ok(()) => Ok(Outcome::Fine),

@@ -8,6 +8,7 @@ use pixtune_cuda::{GpuError, OpenError};
 use pixtune_infer::ModelError;
 use pixtune_io::tokens::TokenizerError;
 use pixtune_model::adapter::AdapterError;
+use pixtune_model::network::NetworkError;
 use pixtune_model::weights::config::ConfigError;
 use pixtune_model::weights::convert::ConvertError;
 use pixtune_model::weights::safetensors::SafetensorsError;
@@ -31,6 +32,7 @@ pub fn hint_for_model(error: &ModelError) -> Option<String> {
         ModelError::Weights(error) => return hint_for_weights(error),
         ModelError::TokenizerFile(error) => return hint_for_tokenizer(error),
         ModelError::Device(error) => return hint_for_device(error).map(str::to_owned),
+        ModelError::Network(error) => return hint_for_network(error).map(str::to_owned),
         ModelError::NoTokenizer { .. }
         | ModelError::VocabularySize { .. }
         | ModelError::Version { .. }
@@ -54,6 +56,14 @@ pub fn hint_for_device(error: &OpenError) -> Option<&'static str> {
         OpenError::Gpu(error) if error.is_absence() => Some("choose another GPU, or use `--device cpu`"),
         _ => None,
     }
+}
+
+/// A hint for a network that does not fit on its device.
+pub fn hint_for_network(error: &NetworkError) -> Option<&'static str> {
+    error.is_out_of_memory().then_some(
+        "`--load-in-4bit` holds the linear layers in a quarter of their memory; training also needs less with a smaller \
+         `--batch-tokens`, and `pixtune plan` compares GPUs; other processes on the GPU share its memory",
+    )
 }
 
 /// A hint for a conversion or a merge.

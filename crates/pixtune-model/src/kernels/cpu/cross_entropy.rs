@@ -18,6 +18,11 @@ struct Row {
     gradient: bool,
 }
 
+/// Rows whose logits exist at once.
+pub(super) fn rows_at_once(rows: usize, vocabulary: usize) -> usize {
+    (LOGITS / vocabulary.max(1)).clamp(8, 1024).min(rows.max(1))
+}
+
 impl CpuKernels {
     pub(super) fn cross_entropy_rows(
         &self,
@@ -27,7 +32,7 @@ impl CpuKernels {
         mut gradient: Option<&mut [f32]>,
     ) -> Vec<TokenLoss> {
         let (hidden, vocabulary) = (weight.columns, weight.rows);
-        let rows = (LOGITS / vocabulary.max(1)).clamp(8, 1024).min(targets.len().max(1));
+        let rows = rows_at_once(targets.len(), vocabulary);
         let mut logits = self.pool.take(rows * vocabulary);
         let mut losses = Vec::with_capacity(targets.len());
         for (chunk, targets) in targets.chunks(rows).enumerate() {

@@ -50,7 +50,8 @@ impl CpuKernels {
     pub fn with_precision(threads: usize, precision: Precision) -> Result<CpuKernels, DeviceError> {
         let threads = threads.clamp(1, 1024);
         let workers = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-        let workers = workers.map_err(|error| DeviceError { message: error.to_string() })?;
+        let workers =
+            workers.map_err(|error| DeviceError { message: error.to_string(), out_of_memory: false })?;
         Ok(CpuKernels { threads, gemm: Gemm::new(precision), workers, pool: Pool::default() })
     }
 

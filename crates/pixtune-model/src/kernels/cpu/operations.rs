@@ -6,13 +6,15 @@ use rayon::prelude::*;
 
 use super::gemm::Term;
 use super::matrix::{Matrix, MatrixMut};
-use super::{CHUNK, CpuBuffer, CpuKernels, CpuWeight, attention, elementwise, rowwise};
+use super::{CHUNK, CpuBuffer, CpuKernels, CpuWeight, attention, cross_entropy, elementwise, rowwise};
 use crate::kernels::{
     AdamW, AdamWState, Angles, AttentionGradients, AttentionInput, AttentionOutput, AttentionShape,
     DeviceError, DropoutMask, FrozenTensor, Head, Kernels, Lora, LoraBackward, LoraForward, NormBackward,
-    PatchGrid, Rotation, Segment, TokenLoss, TrainedBackward, TrainedMatrix, UnsupportedDtype, Write,
+    PatchGrid, Rotation, Segment, TokenLoss, TrainedBackward, TrainedMatrix, UnsupportedDtype, WeightMemory,
+    Write,
 };
 use crate::weights::Dtype;
+use crate::weights::quantized::FourBitMatrix;
 
 fn row(values: &[f32], columns: usize, row: usize) -> &[f32] {
     &values[row * columns..(row + 1) * columns]
@@ -50,6 +52,22 @@ impl Kernels for CpuKernels {
 
     fn segments(&self, segments: &[Segment]) -> Vec<Segment> {
         segments.to_vec()
+    }
+
+    fn four_bit_weight<'w>(&self, matrix: FourBitMatrix) -> CpuWeight<'w> {
+        CpuWeight::dequantized(&matrix)
+    }
+
+    fn free_memory(&self) -> Option<u64> {
+        None
+    }
+
+    fn cross_entropy_memory(&self, rows: usize, vocabulary: usize) -> u64 {
+        (cross_entropy::rows_at_once(rows, vocabulary) * vocabulary * Dtype::F32.size()) as u64
+    }
+
+    fn weight_memory(&self, weight: &CpuWeight<'_>) -> WeightMemory {
+        WeightMemory { held: weight.bytes(), in_use: 0 }
     }
 
     fn weight<'w>(&self, tensor: FrozenTensor<'w>) -> Result<CpuWeight<'w>, UnsupportedDtype> {

@@ -12,6 +12,7 @@ use crate::kernels::{FrozenTensor, UnsupportedDtype, Write};
 use crate::simd::vectorized;
 use crate::weights::Dtype;
 use crate::weights::dtype::{bf16_to_f32, f16_to_f32};
+use crate::weights::quantized::FourBitMatrix;
 
 /// A frozen matrix, borrowed where it is in memory in a form that the CPU can read.
 #[derive(Debug)]
@@ -46,6 +47,21 @@ impl<'w> CpuWeight<'w> {
             other => return Err(UnsupportedDtype(other)),
         };
         Ok(CpuWeight { rows, columns, numbers })
+    }
+
+    /// A matrix in 4 bits, in bf16 from the start: on the CPU it saves no memory, and gives the results of other devices.
+    pub(super) fn dequantized(matrix: &FourBitMatrix) -> CpuWeight<'w> {
+        let [rows, columns] = matrix.shape;
+        let numbers = Numbers::Bf16(view(Cow::Owned(matrix.dequantize(Dtype::BF16)), u16::from_le_bytes));
+        CpuWeight { rows, columns, numbers }
+    }
+
+    /// Its bytes, in memory or in the file that it is borrowed from.
+    pub(super) fn bytes(&self) -> u64 {
+        match &self.numbers {
+            Numbers::F32(numbers) => size_of_val::<[f32]>(numbers) as u64,
+            Numbers::Bf16(numbers) => size_of_val::<[u16]>(numbers) as u64,
+        }
     }
 
     /// One row, widened.

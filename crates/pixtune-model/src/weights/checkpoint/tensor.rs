@@ -8,7 +8,7 @@ use pixtune_files::direct::Window;
 use super::Checkpoint;
 use crate::weights::dtype::{self, Dtype};
 use crate::weights::names::{Spelling, TensorName};
-use crate::weights::quantized::{Buffers, Quantized, Rounding, Stored};
+use crate::weights::quantized::{Buffers, FourBitMatrix, Quantized, Rounding, Stored};
 use crate::weights::rows::RowOrder;
 use crate::weights::safetensors::{SafetensorsError, SafetensorsFile, TensorInfo};
 
@@ -78,6 +78,11 @@ impl<'c> Tensor<'c> {
     /// How it is stored, if it is quantized.
     pub fn quantized(&self) -> Option<&'c Quantized> {
         self.quantized
+    }
+
+    /// Its codes and scales, if it is a matrix that is stored in 4 bits.
+    pub fn four_bit(&self) -> Result<Option<FourBitMatrix>, SafetensorsError> {
+        self.quantized.map_or(Ok(None), |quantized| quantized.four_bit(&self.checkpoint.files))
     }
 
     /// The file and the range of its bytes, if they are stored as they are.

@@ -7,7 +7,7 @@
 use pixtune_files::direct::Window;
 
 use super::rounding::{self, Rounding};
-use super::{Buffers, Place};
+use super::{Buffers, FourBitMatrix, Place, Scales};
 use crate::weights::dtype::{self, Dtype};
 use crate::weights::safetensors::{SafetensorsError, SafetensorsFile};
 
@@ -129,6 +129,34 @@ impl FourBit {
             _ => self.expand::<4>(codes, &buffers.scales, skipped, dtype, bytes),
         }
         Ok(())
+    }
+
+    /// The whole matrix, with its codes and scales as they are stored.
+    pub(super) fn matrix(
+        &self,
+        files: &[SafetensorsFile],
+        shape: [usize; 2],
+    ) -> Result<FourBitMatrix, SafetensorsError> {
+        let count = shape[0] * shape[1];
+        let mut codes = vec![0; count.div_ceil(2)];
+        self.codes.of(files).read_at(&mut codes, 0)?;
+        let blocks = count.div_ceil(self.block);
+        let absmax = self.absmax.of(files);
+        let scales = match &self.nested {
+            None => {
+                let mut scales = Vec::new();
+                absmax.values(0, blocks, &mut scales)?;
+                Scales::Plain(scales)
+            }
+            Some(nested) => {
+                let (mut codes, mut outer) = (vec![0; blocks], Vec::new());
+                absmax.read_at(&mut codes, 0)?;
+                nested.absmax.of(files).values(0, blocks.div_ceil(nested.block), &mut outer)?;
+                let Nested { map, block, offset, .. } = nested.clone();
+                Scales::Double { codes, map, outer, block, offset }
+            }
+        };
+        Ok(FourBitMatrix { shape, kind: self.kind, codes, block: self.block, scales })
     }
 
     /// Adds the rounding of the elements that were read last, from the first of a block on.

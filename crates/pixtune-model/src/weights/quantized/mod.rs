@@ -7,6 +7,7 @@
 mod build;
 mod four_bit;
 mod fp8;
+mod matrix;
 mod rounding;
 mod state;
 
@@ -18,6 +19,7 @@ use super::safetensors::{SafetensorsError, SafetensorsFile, TensorInfo};
 pub use build::{Declared, Parts, Statistic, build};
 pub use four_bit::{FourBit, FourBitType};
 pub use fp8::Fp8;
+pub use matrix::{FourBitMatrix, NotQuantizable, Scales};
 pub use rounding::Rounding;
 pub use state::{QuantState, StateError};
 
@@ -141,6 +143,14 @@ impl Quantized {
 
     fn columns(&self) -> usize {
         self.shape.last().copied().unwrap_or(1).max(1)
+    }
+
+    /// The codes and scales of a matrix in 4 bits; `None` for any other weight.
+    pub fn four_bit(&self, files: &[SafetensorsFile]) -> Result<Option<FourBitMatrix>, SafetensorsError> {
+        match (&self.scheme, &self.shape[..]) {
+            (Scheme::FourBit(four), &[rows, columns]) => four.matrix(files, [rows, columns]).map(Some),
+            _ => Ok(None),
+        }
     }
 
     /// Computes the elements from `first` on, in the data type of the weight, as many as fit into `bytes`.

@@ -12,7 +12,7 @@ use crate::model::Model;
 
 /// Commands to copy: download the model if it is not here, measure, train. None for what `train` does not do.
 pub(super) fn commands(args: &PlanArgs, model: &Model, plan: &TrainingPlan) -> Vec<Vec<String>> {
-    let is_trainable = plan.wish.method == Method::Lora && plan.dataset.train.samples > 0;
+    let is_trainable = plan.wish.method != Method::Full && plan.dataset.train.samples > 0;
     let [data] = &args.inputs[..] else { return Vec::new() };
     if !is_trainable {
         return Vec::new();
@@ -42,6 +42,9 @@ pub(super) fn commands(args: &PlanArgs, model: &Model, plan: &TrainingPlan) -> V
         schedule.batching.tokens,
         schedule.batching.batches,
     )));
+    if plan.wish.method == Method::Qlora {
+        train.push("--load-in-4bit".to_owned());
+    }
     if let Some(whole) = plan.wish.whole.list() {
         train.extend(["--train-full".to_owned(), whole.to_owned()]);
     }

@@ -37,6 +37,8 @@ use crate::error::Error;
 use crate::model;
 use crate::ui::{self, Format, Verbosity};
 
+const IN_4BIT_ON_CPU: &str = "the CPU computes with the numbers of the 4-bit weights in bf16, which needs the memory of 16-bit weights; a GPU holds 4 bits";
+
 /// Trains an adapter, or only prints the plan.
 pub fn run(args: &TrainArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
     let mut settings = settings(args)?;
@@ -44,7 +46,11 @@ pub fn run(args: &TrainArgs, verbosity: Verbosity) -> Result<Outcome, Error> {
     let device = args.device.open(settings.threads)?;
     let stop = stop_on_signals()?;
     let mut view = View::new(args.format, verbosity, args.log_every);
-    device.gpu_name().iter().for_each(|name| view.note(&format!("training on {name}, in bf16")));
+    match device.gpu_name() {
+        Some(name) => view.note(&format!("training on {name}, in bf16")),
+        None if args.load_in_4bit => view.note(IN_4BIT_ON_CPU),
+        None => {}
+    }
     let model = ModelDirectory::open(&args.model, &tokenizer_source(args))?;
     settings.learning_rate = learning_rate(args, &model);
     let initial = args.init_adapter.as_deref().map(|path| Adapter::open(path, None)).transpose()?;
@@ -205,6 +211,7 @@ fn settings(args: &TrainArgs) -> Result<Settings, Error> {
             InvalidSamplesArg::Skip => InvalidSamples::Skip,
         },
         threads: args.threads.map_or(available, usize::from),
+        load_in_4bit: args.load_in_4bit,
         cache_bytes: usize::try_from(cache).map_err(Error::argument)?,
     };
     settings.check()?;
@@ -238,7 +245,10 @@ fn references(plan: &RunPlan, data: &Data<'_>, view: &mut View) -> Result<Refere
 
 fn network_options(args: &TrainArgs) -> Result<NetworkOptions, Error> {
     let budget = args.activation_memory.as_deref().map(parse_bytes).transpose();
-    Ok(NetworkOptions { activation_budget: budget.map_err(Error::argument)? })
+    Ok(NetworkOptions {
+        activation_budget: budget.map_err(Error::argument)?,
+        load_in_4bit: args.load_in_4bit,
+    })
 }
 
 fn tokenizer_source(args: &TrainArgs) -> TokenizerSource {

@@ -162,6 +162,14 @@ impl Observer for View {
         ));
     }
 
+    fn recomputing(&mut self, step: u64) {
+        self.note(&format!(
+            "warning: out of GPU memory in step {}: it is repeated, and from now on the activations of all layers are recomputed; \
+             the result is the same, and steps are slower",
+            grouped(step)
+        ));
+    }
+
     fn overfitting(&mut self, Overfitting { best, now, train_before, train_now }: &Overfitting) {
         self.note(&format!(
             "warning: overfitting: the validation loss rose from {:.4} (step {}) to {:.4} (step {}), although the training \

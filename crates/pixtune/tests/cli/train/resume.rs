@@ -42,6 +42,25 @@ fn resumed_run_is_bit_identical() {
     assert!(adapter(&case, "run") == whole);
 }
 
+/// A base in 4 bits is another base: a run goes on with the one that it was started with, and answers with either.
+#[test]
+fn a_base_in_4_bits_is_part_of_the_plan() {
+    let case = case(&toy());
+    let more = ["--steps", "4", "--save-every", "2", "--load-in-4bit"];
+    train(&case, &more).ends(0).prints("the CPU computes with the numbers of the 4-bit weights in bf16");
+    assert!(case.read("run/plan.json").contains("\"load_in_4bit\": true"));
+    let whole = adapter(&case, "run");
+    train(&case, &["--steps", "4", "--save-every", "2", "--out", "other"]).ends(0);
+    assert!(adapter(&case, "other") != whole);
+    train(&case, &[&more[..4], &["--resume"]].concat()).ends(2).prints("load_in_4bit was true");
+    train(&case, &[&more[..], &["--resume"]].concat()).ends(0);
+    assert!(adapter(&case, "run") == whole);
+    let ask =
+        ["generate", "--model", "model", "--adapter", "run/adapter", "--prompt", "x", "--max-tokens", "4"];
+    case.run(&ask).ends(0);
+    case.run(&[&ask[..], &["--load-in-4bit"]].concat()).ends(0);
+}
+
 /// A plan of an earlier version lacks options that came later.
 #[test]
 fn a_run_of_an_earlier_version_resumes() {
