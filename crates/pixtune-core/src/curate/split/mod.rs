@@ -99,9 +99,11 @@ pub fn parse_size(text: &str) -> Option<u64> {
         "kb" | "k" => 1_000,
         "mb" | "m" => 1_000_000,
         "gb" | "g" => 1_000_000_000,
+        "tb" | "t" => 1_000_000_000_000,
         "kib" => 1 << 10,
         "mib" => 1 << 20,
         "gib" => 1 << 30,
+        "tib" => 1 << 40,
         _ => return None,
     };
     Some((number * unit as f64) as u64)
