@@ -166,7 +166,7 @@ def main():
         header, _ = checked(args.program, rows, len(cases), "header")
         written = prepared(args.program, rows, directory / "fit", "fit")
         kept_unchanged = prepared(args.program, rows, directory / "keep", "keep")
-    ours = decoded(args.program.parent / "examples/pixels", [data for _, _, data in cases])
+    ours = decoded(args.program.parent / "pixels", [data for _, _, data in cases])
 
     with multiprocessing.Pool(2, quiet) as pool:
         wanted = [not errors or number in written or number in kept_unchanged for number, errors in enumerate(full)]

@@ -37,7 +37,7 @@ from mistral_common.tokens.tokenizers import image as reference_image
 from mistral_common.tokens.tokenizers.mistral import MistralTokenizer
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-OURS = ROOT / "target/release/examples/tokens_lines"
+OURS = ROOT / "target/release/tokens_lines"
 warnings.filterwarnings("ignore")
 
 reference_image.transform_image = lambda image, size: numpy.zeros((3, 1, 1), dtype=numpy.float32)

@@ -67,6 +67,14 @@ pub enum OpenDevice {
 }
 
 impl Device {
+    /// Fails where there is no such device, before anything is done for it.
+    pub fn find(self) -> Result<(), OpenError> {
+        match self {
+            Device::Cuda(index) => Ok(Cuda::find(index)?),
+            Device::Auto | Device::Cpu => Ok(()),
+        }
+    }
+
     /// Opens the device. `threads` is the number of CPU threads where the CPU computes.
     pub fn open(self, threads: usize) -> Result<OpenDevice, OpenError> {
         let gpu = match self {

@@ -7,7 +7,8 @@ use pixtune_model::kernels::{Lora, LoraBackward, LoraForward, TrainedBackward, T
 use pixtune_model::weights::Dtype;
 
 use super::CudaKernels;
-use super::memory::{CudaBuffer, CudaWeight};
+use super::memory::CudaBuffer;
+use super::weight::CudaWeight;
 use crate::error::GpuError;
 use crate::gpu::Gpu;
 use crate::matmul::{Matrix, Product};

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use pixtune_model::kernels::{DeviceBuffer, FrozenTensor, UnsupportedDtype, WeightMemory};
+use pixtune_model::kernels::{DeviceBuffer, FrozenTensor, UnsupportedDtype};
 use pixtune_model::weights::Dtype;
 use pixtune_model::weights::dtype::{read_f32, write_f32};
 
 use super::CudaKernels;
-use super::quantized::{FourBit, Numbers};
 use crate::error::GpuError;
 use crate::gpu::{Address, Gpu};
 use crate::matmul::{Matrix, Scalar};
@@ -109,36 +108,6 @@ impl<G: Gpu> CudaIndices<G> {
     }
 }
 
-/// A frozen matrix in the memory of a GPU, in bf16 or in 4 bits.
-#[derive(Debug)]
-pub struct CudaWeight<G: Gpu> {
-    storage: Storage<G>,
-    /// The first axis of the tensor.
-    pub(super) rows: usize,
-    /// All other axes of the tensor.
-    pub(super) columns: usize,
-}
-
-#[derive(Debug)]
-enum Storage<G: Gpu> {
-    Bf16(CudaBuffer<G>),
-    FourBit(FourBit<G>),
-}
-
-impl<G: Gpu> CudaWeight<G> {
-    pub(super) fn four_bit(matrix: FourBit<G>, [rows, columns]: [usize; 2]) -> CudaWeight<G> {
-        CudaWeight { storage: Storage::FourBit(matrix), rows, columns }
-    }
-
-    pub(super) fn memory(&self) -> WeightMemory {
-        let in_bf16 = (self.rows * self.columns * Dtype::BF16.size()) as u64;
-        match &self.storage {
-            Storage::Bf16(_) => WeightMemory { held: in_bf16, in_use: 0 },
-            Storage::FourBit(matrix) => WeightMemory { held: matrix.bytes as u64, in_use: in_bf16 },
-        }
-    }
-}
-
 /// Numbers that are converted at a time on their way to the GPU, so that host memory is bounded.
 const CHUNK: usize = 1 << 22;
 
@@ -202,35 +171,6 @@ impl<G: Gpu> CudaKernels<G> {
         CudaIndices { memory: self.uploaded_words(indices.iter().copied()), len: indices.len() }
     }
 
-    /// The numbers of a frozen matrix, `[rows, columns]`.
-    pub(super) fn numbers<'w>(&self, weight: &'w CudaWeight<G>) -> Numbers<'w, G> {
-        match &weight.storage {
-            Storage::Bf16(numbers) => Numbers::Stored(numbers),
-            Storage::FourBit(matrix) => Numbers::Dequantized(self.dequantized(matrix)),
-        }
-    }
-
-    /// A frozen matrix. Its bytes go to the GPU as they are, or in chunks rounded to bf16.
-    pub(super) fn uploaded_weight(
-        &self,
-        tensor: &FrozenTensor<'_>,
-    ) -> Result<CudaWeight<G>, UnsupportedDtype> {
-        let numbers = match tensor.dtype {
-            Dtype::BF16 => {
-                let buffer = self.new_buffer(tensor.bytes.len() / Dtype::BF16.size(), Dtype::BF16);
-                if !tensor.bytes.is_empty() {
-                    self.run(|gpu| gpu.write(buffer.address()?, &tensor.bytes));
-                }
-                buffer
-            }
-            Dtype::F32 | Dtype::F16 => self.converted(tensor, Dtype::BF16),
-            other => return Err(UnsupportedDtype(other)),
-        };
-        let rows = tensor.shape.first().copied().unwrap_or(1);
-        let columns = tensor.shape.iter().skip(1).product();
-        Ok(CudaWeight { storage: Storage::Bf16(numbers), rows, columns })
-    }
-
     /// A small frozen tensor in f32.
     pub(super) fn uploaded_vector(
         &self,
@@ -243,7 +183,7 @@ impl<G: Gpu> CudaKernels<G> {
     }
 
     /// The numbers of a tensor in another dtype, converted chunk by chunk.
-    fn converted(&self, tensor: &FrozenTensor<'_>, dtype: Dtype) -> CudaBuffer<G> {
+    pub(super) fn converted(&self, tensor: &FrozenTensor<'_>, dtype: Dtype) -> CudaBuffer<G> {
         let stored = tensor.dtype.size();
         let buffer = self.new_buffer(tensor.bytes.len() / stored, dtype);
         self.run(|gpu| {

@@ -11,12 +11,14 @@ mod operations;
 mod optimizer;
 mod quantized;
 mod rowwise;
+mod weight;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use attention::CudaSegments;
-pub use memory::{CudaBuffer, CudaIndices, CudaWeight};
+pub use memory::{CudaBuffer, CudaIndices};
 use pixtune_model::kernels::DeviceError;
+pub use weight::CudaWeight;
 
 use crate::error::GpuError;
 use crate::gpu::Gpu;

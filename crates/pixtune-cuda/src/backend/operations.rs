@@ -51,7 +51,7 @@ impl<G: Gpu> Kernels for CudaKernels<G> {
     }
 
     fn four_bit_weight<'w>(&self, matrix: FourBitMatrix) -> Self::Weight<'w> {
-        self.uploaded_four_bit(&matrix)
+        self.four_bit(&matrix)
     }
 
     fn free_memory(&self) -> Option<u64> {

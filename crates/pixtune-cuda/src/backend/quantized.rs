@@ -2,12 +2,10 @@
 //!
 //! That is 2.5 bytes of traffic per number beside the product, which reads 2; the buffer is freed after it.
 
-use std::ops::Deref;
-
 use pixtune_model::weights::Dtype;
 use pixtune_model::weights::quantized::{FourBitMatrix, Scales};
 
-use super::memory::{Allocation, CudaBuffer, CudaWeight};
+use super::memory::{Allocation, CudaBuffer};
 use super::{CudaKernels, int};
 use crate::gpu::{Gpu, Launch};
 use crate::launch;
@@ -36,26 +34,8 @@ enum DeviceScales<G: Gpu> {
     Double { codes: Allocation<G>, map: CudaBuffer<G>, outer: CudaBuffer<G>, block: u32, offset: f32 },
 }
 
-/// The numbers of a weight in bf16: its own, or those of one operation.
-#[derive(Debug)]
-pub(super) enum Numbers<'w, G: Gpu> {
-    Stored(&'w CudaBuffer<G>),
-    Dequantized(CudaBuffer<G>),
-}
-
-impl<G: Gpu> Deref for Numbers<'_, G> {
-    type Target = CudaBuffer<G>;
-
-    fn deref(&self) -> &CudaBuffer<G> {
-        match self {
-            Numbers::Stored(numbers) => numbers,
-            Numbers::Dequantized(numbers) => numbers,
-        }
-    }
-}
-
 impl<G: Gpu> CudaKernels<G> {
-    pub(super) fn uploaded_four_bit(&self, matrix: &FourBitMatrix) -> CudaWeight<G> {
+    pub(super) fn uploaded_four_bit(&self, matrix: &FourBitMatrix) -> FourBit<G> {
         let floats = |values: &[f32]| self.uploaded(values, Dtype::F32);
         let scales = match &matrix.scales {
             Scales::Plain(scales) => DeviceScales::Plain(floats(scales)),
@@ -68,15 +48,14 @@ impl<G: Gpu> CudaKernels<G> {
             },
         };
         let [rows, columns] = matrix.shape;
-        let four_bit = FourBit {
+        FourBit {
             codes: self.uploaded_bytes(&matrix.codes),
             values: floats(matrix.kind.values()),
             scales,
             block: matrix.block.ilog2(),
             count: rows * columns,
             bytes: matrix.bytes(),
-        };
-        CudaWeight::four_bit(four_bit, [rows, columns])
+        }
     }
 
     pub(super) fn dequantized(&self, weight: &FourBit<G>) -> CudaBuffer<G> {

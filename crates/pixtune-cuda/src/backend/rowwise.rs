@@ -6,7 +6,8 @@ use pixtune_model::kernels::{Angles, NormBackward, PatchGrid, Rotation, Write};
 use pixtune_model::weights::Dtype;
 
 use super::elementwise::adds;
-use super::memory::{CudaBuffer, CudaIndices, CudaWeight};
+use super::memory::{CudaBuffer, CudaIndices};
+use super::weight::CudaWeight;
 use super::{CudaKernels, int};
 use crate::error::GpuError;
 use crate::gpu::{Address, Gpu, Launch};

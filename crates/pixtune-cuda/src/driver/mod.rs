@@ -69,9 +69,17 @@ fn called<T>(call: &'static str, result: Result<T, driver::DriverError>) -> Resu
     })
 }
 
-impl Cuda {
-    /// Opens a GPU by its index.
-    pub fn open(index: usize) -> Result<Cuda, GpuError> {
+/// A GPU that can be used.
+struct Found {
+    device: sys::CUdevice,
+    name: String,
+    /// Compute capability.
+    major: i32,
+    minor: i32,
+}
+
+impl Found {
+    fn of(index: usize) -> Result<Found, GpuError> {
         let libraries = missing_libraries();
         if !libraries.is_empty() {
             return Err(GpuError::Missing { libraries });
@@ -94,6 +102,14 @@ impl Cuda {
         if major < 8 {
             return Err(GpuError::Capability { name, major, minor });
         }
+        Ok(Found { device, name, major, minor })
+    }
+}
+
+impl Cuda {
+    /// Opens a GPU by its index.
+    pub fn open(index: usize) -> Result<Cuda, GpuError> {
+        let Found { device, name, major, minor } = Found::of(index)?;
         // SAFETY: the device is one of the driver's; its context lives until the process ends.
         let context = called("cuDevicePrimaryCtxRetain", unsafe { driver::primary_ctx::retain(device) })?;
         // SAFETY: the context was retained.
@@ -104,6 +120,11 @@ impl Cuda {
         let blas = Blas::new(major)?;
         let architecture = format!("sm_{major}{minor}");
         Ok(Cuda { name, context, stream, architecture, functions: Mutex::default(), blas })
+    }
+
+    /// Whether [`Cuda::open`] would find a GPU that can be used; nothing is allocated on it.
+    pub fn find(index: usize) -> Result<(), GpuError> {
+        Found::of(index).map(drop)
     }
 
     /// The name of the GPU, such as `NVIDIA H100 80GB HBM3`.
@@ -224,9 +245,7 @@ impl Gpu for Cuda {
     }
 
     fn free_memory(&self) -> Result<u64, GpuError> {
-        self.enter()?;
-        let (free, _) = called("cuMemGetInfo", driver::mem_get_info())?;
-        Ok(free as u64)
+        self.memory().map(|(free, _)| free as u64)
     }
 
     fn write(&self, to: Address, bytes: &[u8]) -> Result<(), GpuError> {

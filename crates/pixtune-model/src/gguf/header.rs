@@ -128,9 +128,8 @@ impl Header {
             Some(other) => return Err(wrong(&format!("the alignment is {other:?}"))),
         };
         let read = readable - bytes.left;
-        let start = read.checked_next_multiple_of(alignment);
-        header.data_start =
-            start.filter(|start| *start <= length || header.tensors.is_empty()).unwrap_or(length);
+        // A file without tensors may end before the boundary.
+        header.data_start = read.checked_next_multiple_of(alignment).map_or(length, |start| start.min(length));
         Ok(header)
     }
 
@@ -261,6 +260,14 @@ mod tests {
         assert_eq!(header.tensors[1].dimensions, [2]);
         assert_eq!((header.tensors[0].offset, header.tensors[1].offset), (0, 32));
         assert_eq!((header.tensors[0].element, header.data_start), (30, bytes.len() as u64));
+    }
+
+    #[test]
+    fn data_begins_within_the_file() {
+        for more in [0, 1, 7, 8] {
+            let bytes = [&b"GGUF\x03"[..], &[0; 19], &vec![b'F'; more]].concat();
+            assert_eq!(parse(&bytes).unwrap().data_start, bytes.len() as u64, "{more}");
+        }
     }
 
     #[test]

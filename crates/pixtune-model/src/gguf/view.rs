@@ -85,7 +85,7 @@ impl View {
             parameters = parameters.saturating_add(tensor.elements());
             *types.entry(tensor.type_name()).or_insert(0u64) += 1;
             let end = tensor.bytes().map(|bytes| tensor.offset.saturating_add(bytes));
-            if end.is_some_and(|end| end > bytes - header.data_start) {
+            if end.is_some_and(|end| end > bytes.saturating_sub(header.data_start)) {
                 problems.push(format!("the file ends within the tensor `{}`", tensor.name));
             }
         }

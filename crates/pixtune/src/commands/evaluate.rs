@@ -91,6 +91,9 @@ fn plan(args: &EvaluateArgs) -> Result<EvaluatePlan, Error> {
     {
         return Err(Error::argument(format!("--junit: the directory `{}` does not exist", parent.display())));
     }
+    if args.model.is_some() {
+        args.device.find()?;
+    }
     let benchmark = benchmark(args)?;
     let (family, variant) = metric(args, benchmark.as_ref());
     let contestant = contestant(args)?;

@@ -14,6 +14,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("pixtune-cuda", &["core", "files", "model"]),
     // For tests alone: nothing depends on it.
     ("pixtune-emulator", &["cuda", "model"]),
+    // For checks against other libraries alone: nothing depends on it.
+    ("pixtune-peers", &["core", "infer", "io", "model", "train"]),
     ("pixtune-infer", &["core", "cuda", "io", "model"]),
     ("pixtune-train", &["core", "evaluate", "files", "infer", "io", "model"]),
     ("pixtune-evaluate", &["core", "cuda", "files", "infer", "io", "model"]),

@@ -1,6 +1,6 @@
 //! A 4-bit matrix in memory: one that bitsandbytes stored, or one that is quantized here as bitsandbytes does it.
 
-use super::FourBitType;
+use super::codes::FourBitType;
 use crate::simd::vectorized;
 use crate::weights::dtype::{self, Dtype};
 

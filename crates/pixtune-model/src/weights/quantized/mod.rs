@@ -5,6 +5,7 @@
 //! multiplication in f32, rounded once to the data type that the weight had.
 
 mod build;
+mod codes;
 mod four_bit;
 mod fp8;
 mod matrix;
@@ -17,7 +18,8 @@ use super::dtype::{self, Dtype};
 use super::safetensors::{SafetensorsError, SafetensorsFile, TensorInfo};
 
 pub use build::{Declared, Parts, Statistic, build};
-pub use four_bit::{FourBit, FourBitType};
+pub use codes::FourBitType;
+pub use four_bit::FourBit;
 pub use fp8::Fp8;
 pub use matrix::{FourBitMatrix, NotQuantizable, Scales};
 pub use rounding::Rounding;

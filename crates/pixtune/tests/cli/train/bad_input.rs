@@ -221,4 +221,5 @@ fn without_cuda_a_gpu_is_an_error_before_anything_is_written() {
             .ends(2)
             .prints("no CUDA here");
     }
+    assert!(!case.path("scores").exists() && !case.path("scores.partial").exists(), "nothing is left behind");
 }

@@ -50,7 +50,7 @@ fn a_base_in_4_bits_is_part_of_the_plan() {
     train(&case, &more).ends(0).prints("the CPU computes with the numbers of the 4-bit weights in bf16");
     assert!(case.read("run/plan.json").contains("\"load_in_4bit\": true"));
     let whole = adapter(&case, "run");
-    train(&case, &[&more[..4], &["--resume"]].concat()).ends(2).prints("load_in_4bit was true");
+    train(&case, &[&more[..4], &["--resume"]].concat()).ends(2).prints("`load_in_4bit` was true");
     train(&case, &[&more[..], &["--resume"]].concat()).ends(0);
     assert!(adapter(&case, "run") == whole);
     train(&case, &[&more[..4], &["--force"]].concat()).ends(0);

@@ -2,7 +2,7 @@
 //!
 //! `logits MODEL ADAPTER DATA.jsonl OUT.safetensors`
 
-#![allow(clippy::unwrap_used, reason = "an example for checks: a panic is its way to fail")]
+#![allow(clippy::unwrap_used, reason = "a program for checks: a panic is its way to fail")]
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
