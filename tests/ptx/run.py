@@ -70,4 +70,5 @@ def main():
     test("--lib", "compile", PIXTUNE_NVRTC="1", LD_LIBRARY_PATH=libraries)
 
 
-main()
+if __name__ == "__main__":
+    main()

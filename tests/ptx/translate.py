@@ -9,6 +9,7 @@ It knows the instructions that the kernels use; another one ends it with its tex
 import re
 
 TYPES = {
+    "b8": "uint8_t", "u8": "uint8_t", "s8": "int8_t",
     "b16": "uint16_t", "u16": "uint16_t", "s16": "int16_t",
     "b32": "uint32_t", "u32": "uint32_t", "s32": "int32_t",
     "b64": "uint64_t", "u64": "uint64_t", "s64": "int64_t",
