@@ -8,5 +8,7 @@ fuzz_target!(|file: &[u8]| {
     assert!(header.data_start <= file.len() as u64);
     // A tensor has at least 24 bytes in the list, a key 13.
     assert!(header.tensors.len() * 24 + header.metadata.len() * 13 <= file.len());
-    assert_eq!(Header::parse(&file[..file.len()], file.len() as u64).ok(), Some(header));
+    // As texts: a number may be NaN, which is not equal to itself.
+    let again = Header::parse(file, file.len() as u64);
+    assert_eq!(format!("{:?}", again.ok()), format!("{:?}", Some(header)));
 });
