@@ -39,7 +39,8 @@ class Program(Case):
                 out = self.path / name / "out"
                 out.parent.mkdir(exist_ok=True)
                 ended = run([*program, *(str(word).format(out) for word in words)])
-                found.append((ended.returncode, ended.stdout.replace(name, ""), ended.stderr.replace(name, "")))
+                own = str(out.parent)
+                found.append((ended.returncode, ended.stdout.replace(own, ""), ended.stderr.replace(own, "")))
                 subprocess.run(["rm", "-rf", out], check=True)
             self.assertEqual(found[0][0], code, found)
             self.assertEqual(found[0], found[1])
