@@ -15,9 +15,6 @@ use crate::errors::raised;
 /// How long Ctrl-C and progress may wait.
 const INTERVAL: Duration = Duration::from_millis(50);
 
-/// Events between the threads, at most.
-const WAITING: usize = 1024;
-
 /// What Python wants to hear: `event(kind, text)`, and `progress(done, total)` in bytes or rows.
 pub struct Callbacks {
     event: Option<Py<PyAny>>,
@@ -37,6 +34,8 @@ struct Shared {
 struct Heard {
     shared: Arc<Shared>,
     out: SyncSender<Told>,
+    /// A word for each event that the callback has handled. Never locked: only so that threads may share this.
+    handled: Mutex<Receiver<()>>,
 }
 
 impl Hear for Heard {
@@ -53,8 +52,11 @@ impl Hear for Heard {
                 ("change", text)
             }
         };
-        // Nobody hears it once the call has failed.
-        let _ = self.out.send(told);
+        // The job waits until the callback returns: an exception ends it before it does anything else. Nobody answers once the call
+        // has failed.
+        if self.out.send(told).is_ok() {
+            let _ = self.handled.get_mut().unwrap_or_else(PoisonError::into_inner).recv();
+        }
     }
 
     fn progress(&mut self, done: u64, total: u64) {
@@ -80,11 +82,12 @@ impl Callbacks {
     ) -> PyResult<T> {
         let done = py.detach(|| {
             thread::scope(|scope| {
-                let (out, told) = sync_channel(WAITING);
+                let (out, told) = sync_channel(1);
+                let (handling, handled) = sync_channel(1);
                 let shared = Arc::new(Shared::default());
-                let mut heard = Heard { shared: Arc::clone(&shared), out };
+                let mut heard = Heard { shared: Arc::clone(&shared), out, handled: Mutex::new(handled) };
                 let worker = scope.spawn(move || library::guarded(|| job(&mut heard)));
-                let failure = self.pass_on(&told, &shared);
+                let failure = self.pass_on(&told, &handling, &shared);
                 match (failure, worker.join()) {
                     (Some(failure), _) => Err(failure),
                     (None, Ok(done)) => Ok(done),
@@ -96,20 +99,21 @@ impl Callbacks {
     }
 
     /// Passes on what is heard until the job ends; the exception that ended it.
-    fn pass_on(&self, told: &Receiver<Told>, shared: &Shared) -> Option<PyErr> {
+    fn pass_on(&self, told: &Receiver<Told>, handled: &SyncSender<()>, shared: &Shared) -> Option<PyErr> {
         let mut failure = None;
         let mut looked = Instant::now();
         loop {
-            let events: Vec<Told> = match told.recv_timeout(INTERVAL) {
-                Ok(first) => std::iter::once(first).chain(told.try_iter().take(WAITING)).collect(),
-                Err(RecvTimeoutError::Timeout) => Vec::new(),
+            let event = match told.recv_timeout(INTERVAL) {
+                Ok(event) => Some(event),
+                Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => break,
             };
+            let is_heard = event.is_some();
             // After a failure, what is still sent is only received, so that the job can end.
             let is_due = looked.elapsed() >= INTERVAL;
-            if failure.is_none() && (is_due || !events.is_empty()) {
+            if failure.is_none() && (is_due || is_heard) {
                 let passed = Python::attach(|py| {
-                    self.pass(py, events)?;
+                    self.pass(py, event)?;
                     if is_due { self.look(py, shared) } else { Ok(()) }
                 });
                 looked = if is_due { Instant::now() } else { looked };
@@ -118,13 +122,19 @@ impl Callbacks {
                     failure = Some(error);
                 }
             }
+            if is_heard {
+                // The job waits for it.
+                let _ = handled.send(());
+            }
         }
         failure.or_else(|| Python::attach(|py| self.look(py, shared)).err())
     }
 
-    fn pass(&self, py: Python<'_>, events: Vec<Told>) -> PyResult<()> {
-        let Some(event) = &self.event else { return Ok(()) };
-        events.into_iter().try_for_each(|told| event.call1(py, told).map(|_| ()))
+    fn pass(&self, py: Python<'_>, told: Option<Told>) -> PyResult<()> {
+        match (&self.event, told) {
+            (Some(event), Some(told)) => event.call1(py, told).map(|_| ()),
+            _ => Ok(()),
+        }
     }
 
     fn look(&self, py: Python<'_>, shared: &Shared) -> PyResult<()> {

@@ -129,7 +129,8 @@ impl Header {
         };
         let read = readable - bytes.left;
         // A file without tensors may end before the boundary.
-        header.data_start = read.checked_next_multiple_of(alignment).map_or(length, |start| start.min(length));
+        header.data_start =
+            read.checked_next_multiple_of(alignment).map_or(length, |start| start.min(length));
         Ok(header)
     }
 
