@@ -16,19 +16,28 @@ apt_for() {
 }
 
 # cached DIRECTORY COMMAND...: create the directory if it is missing: run the command with a temporary directory as its
-# last argument, and rename that directory.
+# last argument, and rename that directory. Waits for another process that is creating it.
 cached() {
-    local directory=$1 temporary
+    local directory=$1 lock
     shift
     [ -d "$directory" ] && return
     mkdir -p "$(dirname "$directory")"
+    exec {lock}>"$directory.lock" && flock "$lock" || return
+    [ -d "$directory" ] || create "$directory" "$@" || return
+    exec {lock}>&-
+}
+
+create() {
+    local directory=$1 temporary
+    shift
+    # What killed runs have left.
+    rm -rf "$directory".??????
     temporary=$(mktemp --directory "$directory.XXXXXX") || return
     if ! "$@" "$temporary" >&2; then
         rm -rf "$temporary"
         return 1
     fi
-    # The rename fails only if another run was faster.
-    mv --no-target-directory "$temporary" "$directory" 2>/dev/null || rm -rf "$temporary"
+    mv --no-target-directory "$temporary" "$directory"
 }
 
 # fingerprint REQUIREMENTS [PYTHON]: print a hash of the requirements, without comments, and of the Python that they are
@@ -46,9 +55,14 @@ environment() {
     printf '%s\n' "$directory/bin/python"
 }
 
+# pip as all installations use it. Modules are compiled when they are imported: most never are.
+pip_install() {
+    "$1" -m pip install --quiet --disable-pip-version-check --no-compile "${@:2}"
+}
+
 # The scripts in bin/ would name the temporary directory; programs of an environment are run with `python -m`.
 install_environment() {
-    "$2" -m venv "$3" && "$3/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$1"
+    "$2" -m venv "$3" && pip_install "$3/bin/python" --requirement "$1"
 }
 
 # newer_python: print a Python that is newer than 3.11, the newest there is; nothing, if there is none.
@@ -72,7 +86,7 @@ overlay() {
 }
 
 install_overlay() {
-    "$1" -m pip install --quiet --disable-pip-version-check --no-deps --requirement "$2" --target "$3"
+    pip_install "$1" --no-deps --requirement "$2" --target "$3"
 }
 
 # modules NAME PACKAGE...: print a directory with node_modules that holds these packages of npm, each with its version.
@@ -121,7 +135,7 @@ files_digest() {
     done | sha256sum | head --bytes=16
 }
 
-# cargo_tool NAME VERSION: print the path of a program from crates.io.
+# cargo_tool NAME VERSION: print the path of a program from crates.io. It is compiled quickly: it runs for seconds.
 cargo_tool() {
     local directory=$cache/tools/$1-$2
     cached "$directory" install_cargo_tool "$1" "$2" || return
@@ -129,5 +143,5 @@ cargo_tool() {
 }
 
 install_cargo_tool() {
-    cargo install --locked "$1" --version "$2" --root "$3" --target-dir "$3/build" && rm -rf "$3/build"
+    cargo install --debug --locked "$1" --version "$2" --root "$3" --target-dir "$3/build" && rm -rf "$3/build"
 }

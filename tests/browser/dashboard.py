@@ -60,9 +60,12 @@ def pages(browser, check, url, job, file, model):
 
 def reports(browser, check, url, job, file):
     """The report about data is in the page, that of a run opens by itself: with their styles and scripts, and no key."""
+    # Not from another page of the dashboard, which is shown until this one is there.
+    browser.open("about:blank", 1280, 900, False)
     browser.open(f"{url}/#files/{file}", 1280, 900, False)
-    wait_for(browser, check, "document.querySelector('main h1') !== null", "the page of a file")
-    browser.value("[...document.querySelectorAll('button')].find((button) => button.textContent === 'Show the report').click()")
+    button = "[...document.querySelectorAll('button')].find((button) => button.textContent === 'Show the report')"
+    wait_for(browser, check, f"{button} !== undefined", "the page of a file")
+    browser.value(f"{button}.click()")
     wait_for(browser, check, "document.querySelector('iframe.report') !== null", "the report about a file")
     time.sleep(2)
     check(not browser.complaints, "the console of the page with a report", browser.complaints)
