@@ -55,14 +55,9 @@ environment() {
     printf '%s\n' "$directory/bin/python"
 }
 
-# pip as all installations use it. Modules are compiled when they are imported: most never are.
-pip_install() {
-    "$1" -m pip install --quiet --disable-pip-version-check --no-compile "${@:2}"
-}
-
 # The scripts in bin/ would name the temporary directory; programs of an environment are run with `python -m`.
 install_environment() {
-    "$2" -m venv "$3" && pip_install "$3/bin/python" --requirement "$1"
+    "$2" -m venv "$3" && "$3/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$1"
 }
 
 # newer_python: print a Python that is newer than 3.11, the newest there is; nothing, if there is none.
@@ -86,7 +81,7 @@ overlay() {
 }
 
 install_overlay() {
-    pip_install "$1" --no-deps --requirement "$2" --target "$3"
+    "$1" -m pip install --quiet --disable-pip-version-check --no-deps --requirement "$2" --target "$3"
 }
 
 # modules NAME PACKAGE...: print a directory with node_modules that holds these packages of npm, each with its version.
